@@ -1,0 +1,5 @@
+//! pointillist: maps of point data that is too big to draw.
+//!
+//! The library behind the `pointillist` binary. Modules point one way: see ARCHITECTURE.md.
+
+pub mod world;
