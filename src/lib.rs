@@ -2,4 +2,5 @@
 //!
 //! The library behind the `pointillist` binary. Modules point one way: see ARCHITECTURE.md.
 
+pub mod engine;
 pub mod world;

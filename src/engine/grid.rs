@@ -1,0 +1,78 @@
+//! What an engine answers: counts, as numbers. Colour is somebody else's subject.
+
+/// Counts per category and pixel of one tile.
+///
+/// `counts` is `[category][row][column]`, row 0 north, `size * size` pixels a category. A dataset without categories, or
+/// `by=none`, has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountGrid {
+    pub categories: usize,
+    /// Pixels along a side: 256 or 512.
+    pub size: usize,
+    pub counts: Vec<u32>,
+}
+
+impl CountGrid {
+    pub fn zeros(categories: usize, size: usize) -> CountGrid {
+        CountGrid { categories, size, counts: vec![0; categories * size * size] }
+    }
+
+    /// The counts of one category, row by row.
+    pub fn plane(&self, category: usize) -> &[u32] {
+        let pixels = self.size * self.size;
+        &self.counts[category * pixels..][..pixels]
+    }
+
+    /// Points in the tile. Exceeds `u32` only for datasets of more than 2^32 points, hence `u64`.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().map(|&n| u64::from(n)).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.counts.iter().all(|&n| n == 0)
+    }
+
+    /// Total count per pixel, over all categories.
+    pub fn totals(&self) -> Vec<u32> {
+        let mut totals = vec![0; self.size * self.size];
+        for category in 0..self.categories {
+            for (total, n) in totals.iter_mut().zip(self.plane(category)) {
+                *total += n;
+            }
+        }
+        totals
+    }
+}
+
+/// How often each total count occurs among the non-empty pixels of a whole zoom: `(count, pixels)`, ascending by count,
+/// no count 0, every `pixels` at least 1. Zoom by zoom, `sum(count * pixels)` is the number of selected points.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Distribution {
+    pub pixels_by_count: Vec<(u32, u64)>,
+}
+
+impl Distribution {
+    /// The distribution of any collection of pixel totals; zeros are left out.
+    pub fn of_totals(totals: impl IntoIterator<Item = u32>) -> Distribution {
+        let mut sorted: Vec<u32> = totals.into_iter().filter(|&n| n > 0).collect();
+        sorted.sort_unstable();
+        let mut pixels_by_count: Vec<(u32, u64)> = Vec::new();
+        for count in sorted {
+            match pixels_by_count.last_mut() {
+                Some((last, pixels)) if *last == count => *pixels += 1,
+                _ => pixels_by_count.push((count, 1)),
+            }
+        }
+        Distribution { pixels_by_count }
+    }
+
+    /// Points: the sum of all counts.
+    pub fn points(&self) -> u64 {
+        self.pixels_by_count.iter().map(|&(count, pixels)| u64::from(count) * pixels).sum()
+    }
+
+    /// Non-empty pixels.
+    pub fn pixels(&self) -> u64 {
+        self.pixels_by_count.iter().map(|&(_, pixels)| pixels).sum()
+    }
+}
