@@ -2,5 +2,6 @@
 //!
 //! The library behind the `pointillist` binary. Modules point one way: see ARCHITECTURE.md.
 
+pub mod dataset;
 pub mod engine;
 pub mod world;

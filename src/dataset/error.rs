@@ -1,0 +1,31 @@
+//! What can be wrong with a dataset, by what the caller can do about it.
+
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum DatasetError {
+    #[error("{} is not a dataset: it has no dataset.json; make one with `pointillist ingest INPUT -o {}`", .0.display(), .0.display())]
+    NotADataset(PathBuf),
+    #[error("{} has format version {found}, and this program reads version {expected}: ingest the input again", folder.display())]
+    Version { folder: PathBuf, found: u32, expected: u32 },
+    #[error("{} is damaged: {what}; ingest the input again", file.display())]
+    Damaged { file: PathBuf, what: String },
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{} exists already: choose another output, or replace it with --force", .0.display())]
+    Exists(PathBuf),
+    #[error("{0}")]
+    Rows(String),
+}
+
+impl DatasetError {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> DatasetError {
+        let path = path.to_owned();
+        move |source| DatasetError::Io { action, path, source }
+    }
+
+    pub(crate) fn damaged(file: &Path, what: impl std::fmt::Display) -> DatasetError {
+        DatasetError::Damaged { file: file.to_owned(), what: what.to_string() }
+    }
+}

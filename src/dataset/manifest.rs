@@ -1,0 +1,115 @@
+//! `dataset.json`: what a dataset says of itself.
+
+use super::{Column, DatasetError};
+use crate::world::LonLatBox;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+pub const MANIFEST_FILE: &str = "dataset.json";
+
+/// Raised whenever an older program would misread the files.
+pub const FORMAT_VERSION: u32 = 1;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format_version: u32,
+    /// The program that wrote it.
+    pub created_by: String,
+    /// The name in URLs: letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    pub title: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribution: Option<String>,
+    /// 16 hex digits that change whenever any byte of the data does: a hash over the checksums of all files.
+    pub data_version: String,
+    /// Points: rows in = `rows` + the sum of `rejected`.
+    pub rows: u64,
+    /// Rows without a place on the map, by reason.
+    pub rejected: BTreeMap<String, u64>,
+    /// The smallest box around all points, in degrees.
+    pub bounds: LonLatBox,
+    /// Where the coordinates came from.
+    pub coordinates: Coordinates,
+    /// The main category column, which colours the map unless `by=` names another.
+    pub category: Option<String>,
+    /// Defaults of the style, by query parameter.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub style: BTreeMap<String, String>,
+    /// The hot columns, in the order of `hot.arrow`.
+    pub columns: Vec<Column>,
+    pub dictionaries: Vec<FileInfo>,
+    pub parts: Vec<PartInfo>,
+}
+
+/// Which input columns held the coordinates, in which reference system (`EPSG:4326` or `EPSG:3857`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coordinates {
+    pub x: String,
+    pub y: String,
+    pub crs: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartInfo {
+    /// The folder under the dataset's, such as `parts/00000`.
+    pub folder: String,
+    pub rows: u32,
+    /// First and last key, 16 hex digits each.
+    pub first_key: String,
+    pub last_key: String,
+    /// Occupied cells at level 16.
+    pub cells: u32,
+    /// The indexed levels, ascending, and how many cells each has.
+    pub levels: Vec<LevelInfo>,
+    pub files: Vec<FileInfo>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LevelInfo {
+    pub level: u32,
+    pub cells: u32,
+}
+
+/// A file, its size and the XXH3-64 of its bytes (16 hex digits).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileInfo {
+    /// Path under the dataset's folder (dictionaries) or under the part's.
+    pub name: String,
+    pub bytes: u64,
+    pub xxh3: String,
+}
+
+impl Manifest {
+    /// # Errors
+    /// No manifest there, one that does not parse, or one of another format version.
+    pub fn read(folder: &Path) -> Result<Manifest, DatasetError> {
+        let path = folder.join(MANIFEST_FILE);
+        let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+                DatasetError::NotADataset(folder.to_owned())
+            }
+            _ => DatasetError::io("read", &path)(error),
+        })?;
+        #[derive(Deserialize)]
+        struct Versioned {
+            format_version: u32,
+        }
+        let version: Versioned = serde_json::from_str(&text).map_err(|e| DatasetError::damaged(&path, e))?;
+        if version.format_version != FORMAT_VERSION {
+            return Err(DatasetError::Version {
+                folder: folder.to_owned(),
+                found: version.format_version,
+                expected: FORMAT_VERSION,
+            });
+        }
+        serde_json::from_str(&text).map_err(|e| DatasetError::damaged(&path, e))
+    }
+
+    pub(super) fn write(&self, folder: &Path) -> Result<(), DatasetError> {
+        let path = folder.join(MANIFEST_FILE);
+        let text = serde_json::to_string_pretty(self).expect("a manifest has no keys that are not text");
+        fs::write(&path, text).map_err(DatasetError::io("write", &path))
+    }
+}
