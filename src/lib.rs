@@ -4,4 +4,5 @@
 
 pub mod dataset;
 pub mod engine;
+pub mod filter;
 pub mod world;

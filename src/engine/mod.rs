@@ -1,5 +1,139 @@
-//! Engines: what selects and counts. Two of them, one result.
+//! Engines: what selects and counts. Two of them, the CPU and the GPU, with one result, bit for bit.
+//!
+//! An engine holds one open dataset. Its calls block, and answer a batch at a time; the asynchronous side never waits on
+//! them directly. Only `engine::gpu` knows wgpu.
 
+pub mod bitmap;
+pub mod cpu;
 mod grid;
+mod groups;
+mod histogram;
 
 pub use grid::{CountGrid, Distribution};
+pub use groups::{GROUPS_MAX, Group, GroupKind, Groups, GroupsError};
+pub use histogram::{Bins, Histogram, HistogramRequest};
+
+use crate::filter::{Filter, Region};
+use crate::world::{TileId, Zoom};
+use bitmap::GroupedBitmaps;
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use thiserror::Error;
+
+/// Selects and counts the points of one dataset.
+pub trait Engine: Send + Sync {
+    fn info(&self) -> EngineInfo;
+
+    /// Evaluates a filter over all points, once. Cost: one scan of the columns that the filter names, less the blocks that
+    /// their smallest and largest keys rule out.
+    ///
+    /// # Errors
+    /// As [`EngineError`] says; so for all methods.
+    fn select(&self, filter: &Arc<Filter>, groups: &Arc<Groups>, cancel: &Cancel) -> Result<Arc<Selection>, EngineError>;
+
+    /// Counts per pixel and group: `out[i]` answers `tiles[i]`, u32 `[group][row][column]` of 256 by 256 pixels, row 0 north.
+    fn count(&self, selection: &Selection, tiles: &[TileId], cancel: &Cancel) -> Result<Vec<CountGrid>, EngineError>;
+
+    /// Counts per bin and group of columns, over the points of the selection inside `area` (everywhere where `None`). One
+    /// pass over the points answers all requests.
+    fn histograms(
+        &self,
+        selection: &Selection,
+        requests: &[HistogramRequest],
+        area: Option<&Region>,
+        cancel: &Cancel,
+    ) -> Result<Vec<Histogram>, EngineError>;
+
+    /// Multiset of total counts over the non-empty pixels of a whole zoom.
+    fn distribution(&self, selection: &Selection, zoom: Zoom, cancel: &Cancel) -> Result<Distribution, EngineError>;
+}
+
+/// What an engine is, for `/health`, `bench` and the log.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct EngineInfo {
+    /// `cpu` or `gpu`.
+    pub backend: &'static str,
+    /// Of the GPU, its adapter; of the CPU, its threads.
+    pub device: String,
+    /// Whether a GPU adapter is emulated by software.
+    pub software: bool,
+    /// Bytes of device memory in use; 0 for the CPU.
+    pub device_memory_bytes: u64,
+}
+
+/// Which points pass a filter, by group: filter once, rank for ever. Belongs to the engine that made it.
+pub struct Selection {
+    pub filter: Arc<Filter>,
+    pub groups: Arc<Groups>,
+    /// Selected points of each group.
+    pub counts: Vec<u64>,
+    /// Memory that the selection holds, for cache budgets.
+    pub bytes: usize,
+    pub body: SelectionBody,
+}
+
+pub enum SelectionBody {
+    /// Bitmaps of every part, on the host.
+    Host(Vec<GroupedBitmaps>),
+    /// Whatever the GPU engine keeps.
+    Device(Box<dyn Any + Send + Sync>),
+}
+
+impl Selection {
+    /// Selected points, over all groups.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The client has gone, or a newer question has made this one moot.
+    #[error("the request was cancelled")]
+    Cancelled,
+    #[error("the deadline passed while counting")]
+    DeadlinePassed,
+    #[error("the GPU was lost: {0}")]
+    DeviceLost(String),
+    #[error("no usable GPU: {0}")]
+    NoDevice(String),
+    #[error("not enough device memory: {needed_bytes} bytes are needed and {budget_bytes} allowed; raise --device-memory")]
+    DeviceMemory { needed_bytes: u64, budget_bytes: u64 },
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// Says when an answer is no longer wanted. Engines ask between blocks of work. Clones share one flag.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    flag: Arc<AtomicBool>,
+    deadline: Option<Instant>,
+}
+
+impl Cancel {
+    pub fn never() -> Cancel {
+        Cancel::default()
+    }
+
+    pub fn at(deadline: Instant) -> Cancel {
+        Cancel { flag: Arc::default(), deadline: Some(deadline) }
+    }
+
+    pub fn cancel(&self) {
+        self.flag.store(true, Ordering::Relaxed);
+    }
+
+    /// # Errors
+    /// The answer is no longer wanted, and why.
+    pub fn check(&self) -> Result<(), EngineError> {
+        if self.flag.load(Ordering::Relaxed) {
+            return Err(EngineError::Cancelled);
+        }
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => Err(EngineError::DeadlinePassed),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The CPU engine: rayon over parts and blocks, branch-free scans that the compiler vectorises.

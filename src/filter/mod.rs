@@ -1,0 +1,75 @@
+//! Filters: which points a question is about.
+//!
+//! A [`Filter`] is a predicate over key ranges and regions, bound to one dataset, in negation normal form: SQL's
+//! three-valued logic has been resolved (a comparison with null is not true, nor is its negation), so an engine only asks of
+//! each leaf whether a point is in it. This module knows nothing of engines or HTTP.
+
+mod region;
+
+pub use region::{Cover, Polygon, Region};
+
+use crate::dataset::ColumnId;
+
+/// A filter, bound to a dataset. Equal filters have equal canonical text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filter {
+    predicate: Predicate,
+    canonical: String,
+}
+
+/// What a filter asks of a point. No negations: they are pushed into the leaves when a filter is bound.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Predicate {
+    All,
+    Nothing,
+    And(Vec<Predicate>),
+    Or(Vec<Predicate>),
+    /// The column's key is in one of the inclusive ranges: sorted, disjoint, not adjacent, not empty. Key 0 (null) is in one
+    /// only where the filter asks for nulls.
+    Keys { column: ColumnId, ranges: Vec<(u64, u64)> },
+    Inside(Region),
+    Outside(Region),
+}
+
+impl Filter {
+    /// The filter that every point passes.
+    pub fn all() -> Filter {
+        Filter { predicate: Predicate::All, canonical: String::new() }
+    }
+
+    /// `canonical` must be equal for equal predicates: it is what caches go by.
+    pub fn new(predicate: Predicate, canonical: String) -> Filter {
+        Filter { predicate, canonical }
+    }
+
+    pub fn predicate(&self) -> &Predicate {
+        &self.predicate
+    }
+
+    /// CQL2 text; empty for the filter that every point passes.
+    pub fn canonical(&self) -> &str {
+        &self.canonical
+    }
+
+    pub fn is_all(&self) -> bool {
+        self.predicate == Predicate::All
+    }
+}
+
+impl Predicate {
+    /// The columns that the predicate reads, each once, in order.
+    pub fn columns(&self) -> Vec<ColumnId> {
+        fn collect(predicate: &Predicate, columns: &mut Vec<ColumnId>) {
+            match predicate {
+                Predicate::And(terms) | Predicate::Or(terms) => terms.iter().for_each(|term| collect(term, columns)),
+                Predicate::Keys { column, .. } => columns.push(*column),
+                _ => {}
+            }
+        }
+        let mut columns = Vec::new();
+        collect(self, &mut columns);
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+}
