@@ -2,6 +2,7 @@
 //!
 //! The library behind the `pointillist` binary. Modules point one way: see ARCHITECTURE.md.
 
+pub mod cli;
 pub mod dataset;
 pub mod engine;
 pub mod filter;

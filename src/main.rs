@@ -1,1 +1,36 @@
-fn main() {}
+//! The `pointillist` binary: parses the command line, runs the command, and maps the outcome to an exit code.
+//!
+//! Exit codes: 0 done, 1 failed (one `error: ...` line on stderr), 2 wrong usage (clap's own). Everything else lives in the library.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use pointillist::cli::{Cli, is_closed_pipe};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr();
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        // `pointillist inspect x | head -1`: the reader has seen enough, nothing went wrong.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs go to stderr, so that stdout carries nothing but a command's answer. `RUST_LOG` overrides the levels.
+fn log_to_stderr() {
+    use std::io::IsTerminal;
+    use tracing_subscriber::EnvFilter;
+
+    let levels = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,pointillist=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(levels)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}

@@ -1,0 +1,72 @@
+//! The command line: one variant, one file and one `run` for each command.
+//!
+//! A command's file holds its clap arguments and the few lines that hand them to the library; no work is done here.
+//! Commands print their answer with `writeln!(stdout.lock(), ..)?`, never with `println!`, which panics when the reader of a pipe
+//! has gone; `main` takes such an error for success.
+
+pub mod generate;
+pub mod progress;
+
+use std::io;
+
+/// Maps of point data that is too big to draw.
+#[derive(clap::Parser, Debug)]
+#[command(version, arg_required_else_help = true, max_term_width = 110)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage. RUST_LOG=debug shows more on stderr.")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+pub enum Command {
+    Generate(generate::GenerateArgs),
+}
+
+impl Cli {
+    /// Runs the command to its end.
+    ///
+    /// # Errors
+    /// Whatever the command failed with; the chain of causes reads as one sentence when joined by ": ".
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Generate(args) => generate::run(args),
+        }
+    }
+}
+
+/// Whether the command failed only because the reader of its output closed the pipe.
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(|text| text.to_string()).unwrap_or_default();
+            assert!(help.contains("pointillist "), "{} has no example in its after_help", command.get_name());
+        }
+    }
+
+    #[test]
+    fn only_a_closed_pipe_is_taken_for_success() {
+        let closed = Err::<(), _>(io::Error::from(io::ErrorKind::BrokenPipe)).context("write the answer").unwrap_err();
+        let missing = Err::<(), _>(io::Error::from(io::ErrorKind::NotFound)).context("open the input").unwrap_err();
+        assert!(is_closed_pipe(&closed));
+        assert!(!is_closed_pipe(&missing));
+    }
+}
