@@ -8,10 +8,12 @@ pub mod cpu;
 mod grid;
 mod groups;
 mod histogram;
+mod region;
 
 pub use grid::{CountGrid, Distribution};
 pub use groups::{GROUPS_MAX, Group, GroupKind, Groups, GroupsError};
 pub use histogram::{Bins, Histogram, HistogramRequest};
+pub use region::{region_words, set_bits};
 
 use crate::filter::{Filter, Region};
 use crate::world::{TileId, Zoom};
