@@ -1,0 +1,38 @@
+/** A decoded count tile: how many points each pixel holds, per category. Knows nothing of colours. */
+
+import type { TileId } from "./mercator.js";
+
+export class CountTile {
+  readonly categories: number;
+  readonly size: number;
+  /** Whether no pixel holds a point: such a tile needs no memory on the graphics card. */
+  readonly empty: boolean;
+
+  /**
+   * @param shape `[categories, size, size]`, row 0 north.
+   * @throws Error when the shape is anything else.
+   */
+  constructor(
+    readonly id: TileId,
+    shape: readonly number[],
+    readonly data: Uint16Array | Uint32Array,
+  ) {
+    const [categories, rows, columns] = shape;
+    if (shape.length !== 3 || categories === undefined || rows === undefined || rows !== columns) {
+      throw new Error(`a count tile has shape [categories, size, size], got [${shape.join(", ")}]`);
+    }
+    this.categories = categories;
+    this.size = rows;
+    this.empty = !data.some((count) => count !== 0);
+  }
+
+  get bytes(): number {
+    return this.data.byteLength;
+  }
+
+  /** Counts per category of the pixel in column `i`, row `j`. */
+  countsAt(i: number, j: number): number[] {
+    const plane = this.size * this.size;
+    return Array.from({ length: this.categories }, (_, c) => this.data[c * plane + j * this.size + i] ?? 0);
+  }
+}

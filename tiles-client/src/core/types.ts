@@ -1,0 +1,137 @@
+/** What the server's JSON endpoints answer. Names and units are the server's; nothing is converted on the way in. */
+
+import type { Bounds } from "./mercator.js";
+
+export interface DatasetEntry {
+  readonly name: string;
+  readonly title?: string;
+  readonly rows: number;
+  readonly bounds: Bounds;
+}
+
+export interface Catalog {
+  readonly datasets: readonly DatasetEntry[];
+}
+
+export type ColumnType = "integer" | "float" | "boolean" | "text" | "timestamp";
+
+export interface Column {
+  readonly name: string;
+  readonly type: ColumnType;
+  /** Smallest value, null where all are null or the type has no order that is worth telling. Timestamps: ISO 8601, UTC. */
+  readonly min: number | string | null;
+  readonly max: number | string | null;
+  readonly nulls: number;
+  /** Distinct values; null where the server stopped counting. */
+  readonly distinct: number | null;
+  /** False for columns that are stored but cannot be filtered. */
+  readonly hot?: boolean;
+}
+
+export interface Category {
+  readonly value: string | null;
+  readonly label: string;
+  readonly color: string;
+  readonly count: number;
+  readonly kind: "value" | "null" | "other";
+}
+
+export interface Stats {
+  readonly name: string;
+  readonly title?: string;
+  readonly rows: number;
+  readonly bounds: Bounds;
+  readonly zooms: { readonly min: number; readonly max: number };
+  readonly data_version: string;
+  /** The main category column, whose categories are the planes of count tiles, in order. */
+  readonly by: string | null;
+  readonly categories: readonly Category[];
+  readonly columns: readonly Column[];
+}
+
+export interface TileJson {
+  readonly tilejson: string;
+  readonly name?: string;
+  readonly tiles: readonly string[];
+  readonly minzoom: number;
+  readonly maxzoom: number;
+  readonly bounds: Bounds;
+  readonly center?: readonly [number, number, number];
+  readonly attribution?: string;
+  readonly tileSize?: number;
+}
+
+/** How often each total count occurs among the non-empty pixels of a whole zoom, counts ascending. */
+export interface Distribution {
+  readonly counts: readonly number[];
+  readonly pixels: readonly number[];
+}
+
+export interface Legend {
+  readonly zoom: number;
+  readonly how: string;
+  readonly categories: readonly Category[];
+  readonly stops: readonly { readonly count: number; readonly intensity: number }[];
+  readonly distribution: Distribution;
+}
+
+export interface RangeBin {
+  readonly lo: number | string;
+  readonly hi: number | string;
+  readonly count: number;
+  readonly counts?: readonly number[];
+}
+
+export interface ValueBin {
+  readonly value: string | number | boolean | null;
+  readonly count: number;
+  readonly counts?: readonly number[];
+}
+
+export interface Histogram {
+  readonly column: string;
+  readonly type: ColumnType;
+  readonly bins: readonly (RangeBin | ValueBin)[];
+  readonly nulls: number;
+  readonly total: number;
+  readonly unit?: string;
+  readonly other?: { readonly values: number; readonly count: number };
+}
+
+export type BrushValue = number | string | boolean | null;
+
+export interface CrossfilterRequest {
+  readonly bbox: Bounds | null;
+  readonly zoom: number;
+  readonly brushes: Readonly<Record<string, readonly BrushValue[]>>;
+  readonly columns: readonly (string | ColumnRequest)[];
+  readonly filter?: string;
+  readonly by?: string;
+  readonly client?: string;
+}
+
+export interface ColumnRequest {
+  readonly column: string;
+  readonly bins?: number;
+  readonly scale?: "linear" | "log10";
+  readonly search?: string;
+  readonly limit?: number;
+}
+
+export interface CrossfilterAnswer {
+  readonly histograms: Readonly<Record<string, Histogram>>;
+  /** Points in view that pass every brush. */
+  readonly selected: number;
+  /** Points anywhere that pass every brush. */
+  readonly selected_total: number;
+  readonly total: number;
+  /** CQL2 text to put into tile URLs; empty when nothing is filtered. */
+  readonly filter: string;
+}
+
+export type Row = Readonly<Record<string, string | number | boolean | null>>;
+
+export interface Points {
+  readonly total: number;
+  readonly rows: readonly Row[];
+}

@@ -1,0 +1,23 @@
+/** Builds the pages that the server embeds: names without hashes, byte-identical across rebuilds. */
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  base: "/ui/",
+  build: {
+    outDir: "dist",
+    emptyOutDir: true,
+    target: "es2022",
+    chunkSizeWarningLimit: 2000,
+    modulePreload: { polyfill: false },
+    rollupOptions: {
+      input: { index: "index.html", leaflet: "leaflet.html" },
+      output: {
+        entryFileNames: "assets/[name].js",
+        chunkFileNames: "assets/[name].js",
+        assetFileNames: "assets/[name][extname]",
+      },
+    },
+  },
+  oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+  test: { include: ["test/**/*.test.ts"] },
+});
