@@ -4,6 +4,8 @@
 
 pub mod cli;
 pub mod dataset;
+pub mod encode;
 pub mod engine;
 pub mod filter;
+pub mod shade;
 pub mod world;

@@ -1,0 +1,8 @@
+//! Images and arrays as bytes: PNG and NumPy's npy. Pure functions that know nothing of what the pixels mean.
+
+mod npy;
+mod palette;
+mod png;
+
+pub use npy::{NpyDtype, npy};
+pub use png::{Quality, empty_png, png};

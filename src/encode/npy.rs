@@ -1,0 +1,76 @@
+//! NumPy's npy format, version 1.0 (numpy.org/doc/stable/reference/generated/numpy.lib.format.html): the bytes that
+//! `numpy.save` writes for the same array.
+
+use crate::engine::CountGrid;
+
+/// The element type of an array of counts, little endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum NpyDtype {
+    /// `<u4`, always.
+    #[default]
+    U32,
+    /// `<u2` where the largest count fits, else `<u4`.
+    Auto,
+}
+
+/// The header's length is a multiple of this, so that the data is aligned.
+const ALIGNMENT_BYTES: usize = 64;
+
+/// Counts as an array in C order, shape `(categories, size, size)`, row 0 north.
+pub fn npy(grid: &CountGrid, dtype: NpyDtype) -> Vec<u8> {
+    let fits_u16 = || grid.counts.iter().all(|&n| n <= u32::from(u16::MAX));
+    if dtype == NpyDtype::Auto && fits_u16() {
+        let mut bytes = header("<u2", grid, 2);
+        bytes.extend(grid.counts.iter().flat_map(|&n| (n as u16).to_le_bytes()));
+        bytes
+    } else {
+        let mut bytes = header("<u4", grid, 4);
+        bytes.extend(grid.counts.iter().flat_map(|&n| n.to_le_bytes()));
+        bytes
+    }
+}
+
+/// Magic, version, header length, and the array described as a Python literal, padded with spaces to the alignment; room for
+/// the elements is reserved behind it.
+fn header(descr: &str, grid: &CountGrid, element_bytes: usize) -> Vec<u8> {
+    let CountGrid { categories, size, .. } = grid;
+    let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({categories}, {size}, {size}), }}");
+    const PREFIX_BYTES: usize = 10;
+    let header_bytes = (PREFIX_BYTES + dict.len() + 1).next_multiple_of(ALIGNMENT_BYTES) - PREFIX_BYTES;
+    let mut bytes = Vec::with_capacity(PREFIX_BYTES + header_bytes + grid.counts.len() * element_bytes);
+    bytes.extend(b"\x93NUMPY\x01\x00");
+    bytes.extend(u16::try_from(header_bytes).expect("three numbers make less than 65,536 bytes").to_le_bytes());
+    bytes.extend(dict.as_bytes());
+    bytes.resize(PREFIX_BYTES + header_bytes - 1, b' ');
+    bytes.push(b'\n');
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `numpy.save` (2.4) of `numpy.array([[[0, 1], [2, 65535]]], dtype)`, in full.
+    fn saved(descr: &str, elements: &[u8]) -> Vec<u8> {
+        let mut bytes = b"\x93NUMPY\x01\x00v\x00".to_vec();
+        bytes.extend(format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (1, 2, 2), }}").bytes());
+        bytes.extend(std::iter::repeat_n(b' ', 127 - bytes.len()));
+        bytes.push(b'\n');
+        bytes.extend(elements);
+        bytes
+    }
+
+    #[test]
+    fn bytes_are_those_of_numpy_save() {
+        let grid = CountGrid { categories: 1, size: 2, counts: vec![0, 1, 2, 65535] };
+        let u4 = [0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0xff, 0xff, 0, 0];
+        assert_eq!(npy(&grid, NpyDtype::U32), saved("<u4", &u4));
+        assert_eq!(npy(&grid, NpyDtype::Auto), saved("<u2", &[0, 0, 1, 0, 2, 0, 0xff, 0xff]));
+    }
+
+    #[test]
+    fn auto_takes_u32_where_a_count_needs_it() {
+        let grid = CountGrid { categories: 1, size: 1, counts: vec![65536] };
+        assert_eq!(npy(&grid, NpyDtype::Auto), npy(&grid, NpyDtype::U32));
+    }
+}

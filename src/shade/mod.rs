@@ -1,0 +1,26 @@
+//! From counts to colours: styles, scales, shading, spreading and legends. Pure functions over count grids.
+//!
+//! ```text
+//! Distribution + Style -> Normalization (count -> 0..1)  \
+//! Category list + Style -> a colour for each category      > Shader -> RGBA, Legend
+//! CountGrid (with a halo, where points are spread) -> spread -> CountGrid
+//! ```
+//!
+//! This module knows nothing of tiles' addresses, of requests, of how points were counted or of how images are encoded.
+//! The formulas are Datashader's; what differs, and why, is said where it differs.
+
+mod cmap;
+mod color;
+mod legend;
+mod normalize;
+mod shader;
+mod spread;
+mod style;
+
+pub use cmap::Cmap;
+pub use color::{Category, CategoryKind, Rgb};
+pub use legend::{Legend, LegendCategory, Stop};
+pub use normalize::Normalization;
+pub use shader::Shader;
+pub use spread::{SPREAD_PIXELS_MAX, SpreadDensity, halo, spread};
+pub use style::{How, Normalize, Spread, Style, StyleError};
