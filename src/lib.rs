@@ -2,11 +2,11 @@
 //!
 //! The library behind the `pointillist` binary. Modules point one way: see ARCHITECTURE.md.
 
-pub mod bench;
 pub mod cli;
 pub mod dataset;
 pub mod encode;
 pub mod engine;
 pub mod filter;
+pub mod ingest;
 pub mod shade;
 pub mod world;

@@ -27,7 +27,7 @@ pub(crate) mod testing;
 pub mod write;
 
 pub use column::{Column, ColumnId, ColumnKind, Encoding, KeyWidth, Value};
-pub use dictionary::Dictionary;
+pub use dictionary::{Dictionary, Values as DictionaryValues};
 pub use error::DatasetError;
 pub use index::{CellIndex, Level};
 pub use manifest::Manifest;

@@ -18,7 +18,6 @@ pub(crate) enum TestColumn {
     Integer(Vec<Option<i64>>),
     /// Ordered floats.
     Float(Vec<Option<f64>>),
-    #[allow(dead_code, reason = "the filter tests make columns of every kind")]
     Timestamp(Vec<Option<i64>>),
 }
 

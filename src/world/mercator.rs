@@ -87,6 +87,12 @@ pub fn lonlat_from_world(point: WorldPoint) -> (f64, f64) {
     lonlat_from_fraction((f64::from(point.x) + 0.5) / WORLD_WIDTH, (f64::from(point.y) + 0.5) / WORLD_WIDTH)
 }
 
+/// The longitude and latitude in degrees of Web-Mercator metres (EPSG:3857).
+pub fn lonlat_from_web_mercator(x_metres: f64, y_metres: f64) -> (f64, f64) {
+    let width = 2.0 * WORLD_HALF_WIDTH_METRES;
+    lonlat_from_fraction(x_metres / width + 0.5, 0.5 - y_metres / width)
+}
+
 /// Longitude and latitude of a place given as fractions of the world: x from the west edge, y from the north edge.
 pub(super) fn lonlat_from_fraction(x: f64, y: f64) -> (f64, f64) {
     ((x - 0.5) * 360.0, (PI * (1.0 - 2.0 * y)).sinh().atan().to_degrees())

@@ -15,7 +15,7 @@ mod morton;
 mod tile;
 
 pub use mercator::{
-    LAT_LIMIT_DEG, LON_LIMIT_DEG, Rejection, WORLD_HALF_WIDTH_METRES, lonlat_from_world, world_from_lonlat,
+    LAT_LIMIT_DEG, LON_LIMIT_DEG, Rejection, WORLD_HALF_WIDTH_METRES, lonlat_from_web_mercator, lonlat_from_world, world_from_lonlat,
     world_from_web_mercator,
 };
 pub use morton::{Key, WorldPoint, pixel_from_code};

@@ -1,0 +1,308 @@
+//! `pointillist ingest`: from files of points to a dataset.
+//!
+//! Arguments, progress and the summary; the work is [`crate::ingest`]'s.
+
+use super::progress::{Progress, Unit};
+use crate::dataset::PART_POINTS_MAX;
+use crate::dataset::write::Replace;
+use crate::ingest::{ColumnWishes, Crs, DialectWishes, IngestOptions, Observer, Step, StepProgress, Summary, ingest, preset};
+use indicatif::{HumanBytes, HumanCount};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Make a dataset from files of points
+///
+/// Reads CSV and TSV (plain, .gz, .zst, .zip), Parquet, Arrow and JSON; several files, folders and patterns become one dataset.
+/// Rows without a place on the map are counted by reason and left out.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  pointillist ingest points.csv -o points
+  pointillist ingest 'cells/*.csv.gz' -o towers --preset opencellid
+  pointillist ingest trips.parquet -o trips --lon pickup_x --lat pickup_y --category vendor --rejects rejects.csv")]
+pub struct IngestArgs {
+    /// Files, folders, or patterns such as 'data/*.csv.gz'
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+
+    /// Folder to make
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+
+    #[command(flatten)]
+    pub input: InputArgs,
+
+    /// List rejected rows in this CSV file: file, row, reason, raw row
+    #[arg(long, value_name = "FILE")]
+    pub rejects: Option<PathBuf>,
+
+    /// Name in URLs [default: the output's]
+    #[arg(long, value_name = "N", value_parser = dataset_name)]
+    pub name: Option<String>,
+
+    /// Replace a dataset that exists
+    #[arg(long)]
+    pub force: bool,
+
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How raw files are to be read; also an argument of commands that take a raw file for a dataset.
+#[derive(clap::Args, Debug, Clone, Default)]
+pub struct InputArgs {
+    /// What is known of well-known files: opencellid, ais, geonames, geonames-postal, openflights [default: recognised]
+    #[arg(long, value_name = "NAME", value_parser = preset_named)]
+    pub preset: Option<&'static preset::Preset>,
+
+    /// Longitude column, in degrees [default: recognised by name]
+    #[arg(long, value_name = "C", conflicts_with = "x")]
+    pub lon: Option<String>,
+
+    /// Latitude column, in degrees
+    #[arg(long, value_name = "C", conflicts_with = "y")]
+    pub lat: Option<String>,
+
+    /// Column of the x coordinate, in units of --crs
+    #[arg(long, value_name = "C")]
+    pub x: Option<String>,
+
+    /// Column of the y coordinate, in units of --crs
+    #[arg(long, value_name = "C")]
+    pub y: Option<String>,
+
+    /// Reference system of the coordinates: EPSG:4326 (degrees) or EPSG:3857 (Web-Mercator metres)
+    #[arg(long, value_name = "CRS", value_parser = crs)]
+    pub crs: Option<Crs>,
+
+    /// Main category column, which colours the map
+    #[arg(long, value_name = "C")]
+    pub category: Option<String>,
+
+    /// Columns to keep besides coordinates and category [default: all]
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
+    pub columns: Vec<String>,
+
+    /// Character between fields of text files: one character, or `tab` [default: recognised]
+    #[arg(long, value_name = "CHAR", value_parser = delimiter)]
+    pub delimiter: Option<u8>,
+
+    /// Whether double quotes enclose fields: `double` or `none` [default: recognised]
+    #[arg(long, value_name = "HOW", value_parser = quote)]
+    pub quote: Option<Quote>,
+
+    /// The first line of text files is data: columns are column_1, column_2 ...
+    #[arg(long)]
+    pub no_header: bool,
+
+    /// Memory for rows; beyond it they are sorted on disk [default: half of the machine's, at most 4GB]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub memory_limit: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quote {
+    Double,
+    None,
+}
+
+impl InputArgs {
+    /// The options that these arguments ask for.
+    pub fn options(&self, inputs: Vec<PathBuf>, output: PathBuf) -> IngestOptions {
+        IngestOptions {
+            inputs,
+            output,
+            preset: self.preset,
+            columns: ColumnWishes {
+                lon: self.lon.clone().or_else(|| self.x.clone()),
+                lat: self.lat.clone().or_else(|| self.y.clone()),
+                crs: self.crs,
+                category: self.category.clone(),
+                columns: self.columns.clone(),
+            },
+            dialect: DialectWishes {
+                delimiter: self.delimiter,
+                quoting: self.quote.map(|quote| quote == Quote::Double),
+                header: self.no_header.then_some(false),
+            },
+            rejects: None,
+            name: None,
+            replace: Replace::Never,
+            memory_limit_bytes: self.memory_limit.unwrap_or_else(memory_limit_default),
+            part_points_max: PART_POINTS_MAX,
+        }
+    }
+}
+
+pub fn run(args: IngestArgs) -> anyhow::Result<()> {
+    let mut options = args.input.options(args.inputs, args.output);
+    options.rejects = args.rejects;
+    options.name = args.name;
+    options.replace = if args.force { Replace::Dataset } else { Replace::Never };
+    let summary = match ingest(&options, &Terminal) {
+        Err(error) if error.is_usage() => {
+            use clap::CommandFactory;
+            super::Cli::command().error(clap::error::ErrorKind::ValueValidation, error).exit()
+        }
+        other => other?,
+    };
+    let mut stdout = std::io::stdout().lock();
+    if args.json {
+        writeln!(stdout, "{}", serde_json::to_string_pretty(&summary_json(&summary, &options))?)?;
+    } else {
+        write!(stdout, "{}", summary_text(&summary, &options))?;
+    }
+    Ok(())
+}
+
+/// Progress on stderr.
+pub struct Terminal;
+
+impl Observer for Terminal {
+    fn start(&self, step: Step, total: Option<u64>) -> Box<dyn StepProgress> {
+        Box::new(match step {
+            Step::Read => Progress::start("read", Unit::Bytes, total),
+            Step::Write => Progress::start("write", Unit::Rows, total),
+        })
+    }
+
+    fn note(&self, note: &str) {
+        eprintln!("note: {note}");
+    }
+}
+
+impl StepProgress for Progress {
+    fn advance(&self, amount: u64, rows: u64) {
+        Progress::advance(self, amount);
+        self.count_beside(rows);
+    }
+
+    fn finish(self: Box<Self>) {
+        Progress::finish(*self);
+    }
+}
+
+fn summary_text(summary: &Summary, options: &IngestOptions) -> String {
+    use std::fmt::Write;
+    let manifest = &summary.manifest;
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{} rows in = {} points + {} rejected", HumanCount(summary.rows_in), HumanCount(manifest.rows), HumanCount(summary.rejected.values().sum()));
+    for (reason, count) in &summary.rejected {
+        let _ = writeln!(text, "  {:>12} {reason}", HumanCount(*count).to_string());
+    }
+    for column in &manifest.columns {
+        let distinct = column.distinct.map_or_else(|| "many".to_owned(), |distinct| HumanCount(distinct).to_string());
+        let main = if manifest.category.as_ref() == Some(&column.name) { ", main category" } else { "" };
+        let _ = writeln!(
+            text,
+            "  {:<20} {:<10} {} bytes a point, {distinct} distinct, {} null{main}",
+            column.name, format!("{:?}", column.kind).to_lowercase(), column.width.bytes(), HumanCount(column.nulls)
+        );
+    }
+    let peak = memory_peak_bytes().map_or_else(String::new, |bytes| format!(", {} of memory at most", HumanBytes(bytes)));
+    let _ = writeln!(
+        text,
+        "{} in, {} out, {:.1} s{peak}: {}",
+        HumanBytes(summary.input_bytes), HumanBytes(summary.output_bytes), summary.seconds, options.output.display()
+    );
+    text
+}
+
+fn summary_json(summary: &Summary, options: &IngestOptions) -> serde_json::Value {
+    serde_json::json!({
+        "output": options.output,
+        "name": summary.manifest.name,
+        "rows_in": summary.rows_in,
+        "points": summary.manifest.rows,
+        "rejected": summary.rejected,
+        "category": summary.manifest.category,
+        "columns": summary.manifest.columns,
+        "notes": summary.notes,
+        "input_bytes": summary.input_bytes,
+        "output_bytes": summary.output_bytes,
+        "memory_peak_bytes": memory_peak_bytes(),
+        "seconds": summary.seconds,
+    })
+}
+
+/// The most memory this process has held, where the system says so (Linux).
+fn memory_peak_bytes() -> Option<u64> {
+    kibibytes("/proc/self/status", "VmHWM:")
+}
+
+/// Half of the machine's memory, at most 4 GB: enough for 40 million rows of a few columns without a spill.
+fn memory_limit_default() -> u64 {
+    const LIMIT_MAX: u64 = 4_000_000_000;
+    kibibytes("/proc/meminfo", "MemTotal:").map_or(LIMIT_MAX / 2, |total| (total / 2).min(LIMIT_MAX))
+}
+
+fn kibibytes(file: &str, field: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+}
+
+fn preset_named(name: &str) -> Result<&'static preset::Preset, String> {
+    preset::named(name).ok_or_else(|| format!("the presets are {}", preset::names()))
+}
+
+fn crs(text: &str) -> Result<Crs, String> {
+    match text.to_ascii_uppercase().trim_start_matches("EPSG:") {
+        "4326" => Ok(Crs::LonLat),
+        "3857" => Ok(Crs::WebMercator),
+        _ => Err("it must be EPSG:4326 (degrees) or EPSG:3857 (Web-Mercator metres)".to_owned()),
+    }
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"tab" | b"\\t" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() && *byte != b'"' => Ok(*byte),
+        _ => Err("it must be one character such as ';', or `tab`".to_owned()),
+    }
+}
+
+fn quote(text: &str) -> Result<Quote, String> {
+    match text {
+        "double" => Ok(Quote::Double),
+        "none" => Ok(Quote::None),
+        _ => Err("it must be `double` or `none`".to_owned()),
+    }
+}
+
+fn dataset_name(text: &str) -> Result<String, String> {
+    let valid = !text.is_empty() && !text.starts_with('.') && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if valid { Ok(text.to_owned()) } else { Err("a name has letters, digits, '-', '_' and '.' only, and does not begin with '.'".to_owned()) }
+}
+
+/// `4GB`, `512MB`, `1GiB`, `1000000`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1_000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err("a size is a number with KB, MB or GB, such as 4GB".to_owned()),
+    };
+    let number: f64 = digits.trim().parse().map_err(|_| "a size is a number with KB, MB or GB, such as 4GB".to_owned())?;
+    let bytes = number * factor as f64;
+    if (1e6..1e15).contains(&bytes) { Ok(bytes as u64) } else { Err("a memory limit is at least 1MB".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_written() {
+        assert_eq!(bytes("4GB"), Ok(4_000_000_000));
+        assert_eq!(bytes("1.5gib"), Ok(3 << 29));
+        assert_eq!(bytes("64MB"), Ok(64_000_000));
+        assert!(bytes("12").is_err() && bytes("GB").is_err() && bytes("4 parsecs").is_err());
+    }
+}

@@ -1,0 +1,179 @@
+//! Looking at the beginnings of the inputs: formats, dialects, names, kinds, and the preset that fits.
+
+use super::arrow_files;
+use super::dialect::{self, Dialect, DialectWishes};
+use super::error::IngestError;
+use super::inputs::{Content, Input};
+use super::names;
+use super::plan::SeenColumn;
+use super::preset::{self, Preset};
+use super::read::{Format, Source};
+use super::value::{is_null, kind_of, wider};
+use std::collections::HashMap;
+
+/// Decompressed bytes looked at, of all inputs together and of each at least: a first guess at kinds that is rarely wrong.
+const SAMPLE_BYTES_ALL: u64 = 4 << 20;
+const SAMPLE_BYTES_MIN: u64 = 64 << 10;
+const SAMPLE_BYTES_MAX: u64 = 1 << 20;
+
+/// What the inputs hold.
+pub struct Discovered {
+    pub sources: Vec<Source>,
+    /// The union of the sources' columns, in order of first appearance.
+    pub columns: Vec<SeenColumn>,
+    pub preset: Option<&'static Preset>,
+    pub notes: Vec<String>,
+}
+
+struct Look {
+    source: Source,
+    seen: Vec<SeenColumn>,
+    preset: Option<&'static Preset>,
+    headerless: bool,
+}
+
+/// # Errors
+/// An input that cannot be read, or is no data.
+pub fn discover(
+    inputs: Vec<Input>,
+    wishes: DialectWishes,
+    wanted_preset: Option<&'static Preset>,
+) -> Result<Discovered, IngestError> {
+    let mut notes = Vec::new();
+    let sample_bytes = (SAMPLE_BYTES_ALL / inputs.len().max(1) as u64).clamp(SAMPLE_BYTES_MIN, SAMPLE_BYTES_MAX);
+    let mut looks = Vec::new();
+    for input in inputs {
+        let label = input.label();
+        let found = input.found;
+        match look(input, wishes, wanted_preset, sample_bytes, &mut notes)? {
+            Some(look) => looks.push(look),
+            None if found => notes.push(format!("skipped {label}: it holds no columns")),
+            None => {
+                let what = "does not look like data: no delimiter splits its lines into columns; name one with --delimiter";
+                return Err(IngestError::unreadable(&label, what));
+            }
+        }
+    }
+    let preset = wanted_preset.or_else(|| looks.iter().find_map(|look| look.preset));
+    if let (Some(preset), None) = (preset, wanted_preset) {
+        notes.push(format!("recognised as {}: using --preset {}", preset.name, preset.name));
+    }
+    skip_strangers(&mut looks, &mut notes);
+    if looks.is_empty() {
+        return Err(IngestError::Usage("none of the inputs holds data".into()));
+    }
+    describe(&looks, &mut notes);
+    let columns = union(&looks);
+    Ok(Discovered { sources: looks.into_iter().map(|look| look.source).collect(), columns, preset, notes })
+}
+
+fn look(
+    input: Input,
+    wishes: DialectWishes,
+    wanted_preset: Option<&'static Preset>,
+    sample_bytes: u64,
+    notes: &mut Vec<String>,
+) -> Result<Option<Look>, IngestError> {
+    let sample = input.beginning(sample_bytes)?;
+    if sample.iter().all(u8::is_ascii_whitespace) {
+        return if input.found { Ok(None) } else { Err(IngestError::Empty(input.label())) };
+    }
+    if sample.starts_with(&[0xFF, 0xFE]) || sample.starts_with(&[0xFE, 0xFF]) {
+        return Err(IngestError::unreadable(&input.label(), "is UTF-16: convert it to UTF-8, for instance with iconv"));
+    }
+    match Content::of(&sample) {
+        Content::Text => Ok(look_at_text(input, &sample, wishes, wanted_preset)),
+        Content::Json => Err(IngestError::unreadable(&input.label(), "is JSON, which this version does not read")),
+        content => {
+            let columns = arrow_files::columns(&input, content)?;
+            for (name, data_type) in &columns.left_out {
+                notes.push(format!("left out column '{name}' of {}: its type, {data_type}, is no attribute of a point", input.label()));
+            }
+            let names: Vec<String> = columns.seen.iter().map(|column| column.name.clone()).collect();
+            let preset = preset::by_header(&names);
+            let source = Source { input, format: Format::Columnar(content), names };
+            Ok(Some(Look { source, seen: columns.seen, preset, headerless: false }))
+        }
+    }
+}
+
+fn look_at_text(input: Input, sample: &[u8], wishes: DialectWishes, wanted_preset: Option<&'static Preset>) -> Option<Look> {
+    let dialect = Dialect::detect(sample, wishes)?;
+    let records = dialect::records(sample, dialect.delimiter, dialect.quoting);
+    let data = &records[usize::from(dialect.header).min(records.len())..];
+    let mut preset = None;
+    let names = if dialect.header {
+        let names = names::from_header(records.first()?.iter());
+        preset = preset::by_header(&names);
+        names
+    } else {
+        preset = wanted_preset.or_else(|| preset::by_shape(dialect.delimiter, data)).or(preset);
+        let columns = data.iter().map(csv::ByteRecord::len).max().unwrap_or(0);
+        let named = |place: usize| preset.and_then(|preset| preset.columns.get(place));
+        (0..columns).map(|place| named(place).map_or_else(|| names::numbered(place), |name| (*name).to_owned())).collect()
+    };
+    let seen = names
+        .iter()
+        .enumerate()
+        .map(|(place, name)| {
+            let fields = || data.iter().filter_map(|record| record.get(place));
+            let kind = fields().fold(None, |kind, field| wider(kind, kind_of(field)));
+            let example = fields().find(|field| !is_null(field)).map(|field| String::from_utf8_lossy(field).into_owned());
+            SeenColumn { name: name.clone(), kind, example }
+        })
+        .collect();
+    let source = Source { input, format: Format::Delimited(dialect), names };
+    Some(Look { source, seen, preset, headerless: !dialect.header })
+}
+
+/// Leaves out what was found in a folder or zip and looks unlike the rest: a readme. The rest is the kind of file of which
+/// there is the most data.
+fn skip_strangers(looks: &mut Vec<Look>, notes: &mut Vec<String>) {
+    let shape = |look: &Look| {
+        let names = if look.headerless { vec![look.source.names.len().to_string()] } else { look.source.names.clone() };
+        (look.headerless, names)
+    };
+    let mut bytes_by_shape: HashMap<_, u64> = HashMap::new();
+    for look in looks.iter() {
+        *bytes_by_shape.entry(shape(look)).or_insert(0) += look.source.input.bytes;
+    }
+    let Some((main, _)) = bytes_by_shape.into_iter().max_by_key(|(_, bytes)| *bytes) else { return };
+    let has_coordinates = |look: &Look| look.preset.is_some() || !names::coordinate_pairs(&look.source.names).is_empty();
+    looks.retain(|look| {
+        let belongs = !look.source.input.found || shape(look) == main || (has_coordinates(look) && !look.headerless);
+        if !belongs {
+            notes.push(format!("skipped {}: its columns are not those of the other files", look.source.input.label()));
+        }
+        belongs
+    });
+}
+
+/// Says how the first text file is written; the others mostly are alike.
+fn describe(looks: &[Look], notes: &mut Vec<String>) {
+    let mut dialects: Vec<(Dialect, usize)> = Vec::new();
+    for look in looks {
+        let Format::Delimited(dialect) = look.source.format else { continue };
+        match dialects.iter_mut().find(|(known, _)| *known == dialect) {
+            Some((_, files)) => *files += 1,
+            None => dialects.push((dialect, 1)),
+        }
+    }
+    for (dialect, files) in dialects {
+        let files = if files == 1 { "1 file".to_owned() } else { format!("{files} files") };
+        notes.push(format!("{files}: {}", dialect.describe()));
+    }
+}
+
+fn union(looks: &[Look]) -> Vec<SeenColumn> {
+    let mut columns: Vec<SeenColumn> = Vec::new();
+    for seen in looks.iter().flat_map(|look| &look.seen) {
+        match columns.iter_mut().find(|column| column.name == seen.name) {
+            Some(column) => {
+                column.kind = wider(column.kind, seen.kind);
+                column.example = column.example.take().or_else(|| seen.example.clone());
+            }
+            None => columns.push(seen.clone()),
+        }
+    }
+    columns
+}

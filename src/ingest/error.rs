@@ -1,0 +1,51 @@
+//! Why an ingest stops, by what its caller can do about it. Rows without a place on the map are no errors: see `rejects`.
+
+use crate::dataset::DatasetError;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum IngestError {
+    #[error("no such file or folder: {}; check the path", .0.display())]
+    NotFound(PathBuf),
+    #[error("{0} is empty: there is nothing to ingest")]
+    Empty(String),
+    #[error("{} holds no data files (CSV, TSV, Parquet, Arrow, JSON, or those compressed): name a file, or another folder", .0.display())]
+    NoFiles(PathBuf),
+    #[error("no file matches '{0}'; check the pattern")]
+    NoMatch(String),
+    #[error("{label} {what}")]
+    Unreadable { label: String, what: String },
+    #[error("there is no column '{name}'; the columns are {columns}")]
+    UnknownColumn { name: String, columns: String },
+    #[error("no longitude and latitude columns found; name them with --lon and --lat; the columns are {columns}")]
+    NoCoordinates { columns: String },
+    #[error("column '{column}' is no coordinate: {what}; name another with --lon and --lat")]
+    NotACoordinate { column: String, what: String },
+    #[error("{0}")]
+    Usage(String),
+    #[error("no row has a place on the map: of {rows} rows, {reasons}")]
+    NothingLeft { rows: u64, reasons: String },
+    #[error("column '{column}' has over {texts} distinct texts, which do not fit into --memory-limit {limit}: raise the limit, or leave the column out with --columns")]
+    TooManyTexts { column: String, texts: usize, limit: String },
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+}
+
+impl IngestError {
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> IngestError {
+        let path = path.to_owned();
+        move |source| IngestError::Io { action, path, source }
+    }
+
+    pub(super) fn unreadable(label: &str, what: impl std::fmt::Display) -> IngestError {
+        IngestError::Unreadable { label: label.to_owned(), what: what.to_string() }
+    }
+
+    /// Wrong usage (exit 2), as against input that cannot be ingested (exit 1).
+    pub fn is_usage(&self) -> bool {
+        matches!(self, IngestError::Usage(_))
+    }
+}

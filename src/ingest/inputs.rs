@@ -1,0 +1,270 @@
+//! Which files an ingest reads, and how their bytes are opened: paths, folders, patterns, compression, members of zips.
+//!
+//! What a file is, is decided by its first bytes and not by its name. Nothing here knows of rows or columns.
+
+use super::error::IngestError;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Endings of the files that are taken from a folder; without compression endings.
+const DATA_ENDINGS: [&str; 12] =
+    ["csv", "tsv", "tab", "txt", "dat", "parquet", "arrow", "feather", "ipc", "json", "ndjson", "jsonl"];
+
+const COMPRESSION_ENDINGS: [&str; 3] = ["gz", "zst", "zip"];
+
+/// A file, or a member of a zip, whose bytes can be read.
+#[derive(Clone, Debug)]
+pub struct Input {
+    pub path: PathBuf,
+    /// Place in the zip and name.
+    pub member: Option<(usize, String)>,
+    pub container: Container,
+    /// Found in a folder or a zip rather than named: it may turn out to be something else, and is then skipped with a note.
+    pub found: bool,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    Plain,
+    Gzip,
+    Zstd,
+    Zip,
+}
+
+/// What the (decompressed) bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    Text,
+    Json,
+    Parquet,
+    ArrowFile,
+    ArrowStream,
+}
+
+/// Files of the arguments of a command line: paths, folders (their data files, deeper ones too) and patterns, in order.
+///
+/// # Errors
+/// A path that does not exist, a folder without data, a pattern that matches nothing, a file that cannot be read or is empty.
+pub fn resolve(arguments: &[PathBuf]) -> Result<Vec<Input>, IngestError> {
+    let mut inputs = Vec::new();
+    for argument in arguments {
+        if argument.is_dir() {
+            let before = inputs.len();
+            for path in data_files(argument)? {
+                add(&path, true, &mut inputs)?;
+            }
+            if inputs.len() == before {
+                return Err(IngestError::NoFiles(argument.clone()));
+            }
+        } else if argument.exists() {
+            add(argument, false, &mut inputs)?;
+        } else if argument.to_string_lossy().contains(['*', '?', '[']) {
+            let pattern = argument.to_string_lossy().into_owned();
+            let matches = glob::glob(&pattern).map_err(|error| {
+                IngestError::Usage(format!("'{pattern}' is not a pattern ({error}); quote a name with brackets as [[]"))
+            })?;
+            let before = inputs.len();
+            for path in matches.filter_map(Result::ok).filter(|path| path.is_file()) {
+                add(&path, false, &mut inputs)?;
+            }
+            if inputs.len() == before {
+                return Err(IngestError::NoMatch(pattern));
+            }
+        } else {
+            return Err(IngestError::NotFound(argument.clone()));
+        }
+    }
+    Ok(inputs)
+}
+
+fn data_files(folder: &Path) -> Result<Vec<PathBuf>, IngestError> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(IngestError::io("read", &folder))? {
+            let path = entry.map_err(IngestError::io("read", &folder))?.path();
+            let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['.', '_']));
+            if hidden {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if is_data_file(&path) {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether a file's name says that it holds data.
+pub fn is_data_file(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let mut endings = name.rsplit('.');
+    let last = endings.next().unwrap_or_default();
+    let inner = if COMPRESSION_ENDINGS.contains(&last) { endings.next().unwrap_or_default() } else { last };
+    last == "zip" || DATA_ENDINGS.contains(&inner)
+}
+
+fn add(path: &Path, found: bool, inputs: &mut Vec<Input>) -> Result<(), IngestError> {
+    let mut file = File::open(path).map_err(IngestError::io("open", path))?;
+    let bytes = file.metadata().map_err(IngestError::io("read", path))?.len();
+    let mut magic = [0; 8];
+    let read = file.read(&mut magic).map_err(IngestError::io("read", path))?;
+    if read == 0 {
+        return if found { Ok(()) } else { Err(IngestError::Empty(path.display().to_string())) };
+    }
+    let container = match magic {
+        [0x1f, 0x8b, ..] => Container::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Container::Zstd,
+        [b'P', b'K', 3, 4, ..] => Container::Zip,
+        _ => Container::Plain,
+    };
+    let input = Input { path: path.to_owned(), member: None, container, found, bytes };
+    if container != Container::Zip {
+        inputs.push(input);
+        return Ok(());
+    }
+    file.seek(SeekFrom::Start(0)).map_err(IngestError::io("read", path))?;
+    let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(|error| damaged_zip(&input.label(), error))?;
+    for place in 0..archive.len() {
+        let member = archive.by_index_raw(place).map_err(|error| damaged_zip(&input.label(), error))?;
+        let name = member.name().to_owned();
+        let base = name.rsplit('/').next().unwrap_or_default();
+        if member.is_dir() || member.size() == 0 || base.starts_with('.') || name.starts_with("__MACOSX/") {
+            continue;
+        }
+        let bytes = member.compressed_size();
+        inputs.push(Input { member: Some((place, name)), found: true, bytes, ..input.clone() });
+    }
+    Ok(())
+}
+
+fn damaged_zip(label: &str, error: zip::result::ZipError) -> IngestError {
+    IngestError::unreadable(label, format_args!("cannot be read as a zip ({error}): fetch the file again"))
+}
+
+/// Counts the bytes that are read from disk, for progress.
+struct Counted<R> {
+    inner: R,
+    read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let bytes = self.inner.read(buffer)?;
+        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(bytes)
+    }
+}
+
+impl Input {
+    /// What messages and the rejects file call it.
+    pub fn label(&self) -> String {
+        match &self.member {
+            Some((_, member)) => format!("{member} in {}", self.path.display()),
+            None => self.path.display().to_string(),
+        }
+    }
+
+    /// Opens the decompressed bytes and hands them to `use_bytes`, counting what is read from disk in `read`.
+    ///
+    /// # Errors
+    /// The file cannot be opened; or whatever `use_bytes` answers.
+    pub fn with_bytes<T>(
+        &self,
+        read: &Arc<AtomicU64>,
+        use_bytes: impl FnOnce(&mut dyn Read) -> Result<T, IngestError>,
+    ) -> Result<T, IngestError> {
+        const BUFFER_BYTES: usize = 1 << 18; // one system call per quarter megabyte
+        let file = File::open(&self.path).map_err(IngestError::io("open", &self.path))?;
+        if let Some((place, _)) = self.member {
+            let mut archive =
+                zip::ZipArchive::new(BufReader::new(file)).map_err(|error| damaged_zip(&self.label(), error))?;
+            let mut member = archive.by_index(place).map_err(|error| damaged_zip(&self.label(), error))?;
+            let answer = use_bytes(&mut member);
+            read.fetch_add(self.bytes, Ordering::Relaxed);
+            return answer;
+        }
+        let counted = BufReader::with_capacity(BUFFER_BYTES, Counted { inner: file, read: read.clone() });
+        match self.container {
+            Container::Gzip => use_bytes(&mut flate2::bufread::MultiGzDecoder::new(counted)),
+            Container::Zstd => use_bytes(
+                &mut zstd::stream::read::Decoder::with_buffer(counted).map_err(|error| self.damaged(&error))?,
+            ),
+            Container::Plain | Container::Zip => use_bytes(&mut { counted }),
+        }
+    }
+
+    /// Up to `bytes_max` bytes of the decompressed beginning.
+    ///
+    /// # Errors
+    /// The file cannot be opened or decompressed.
+    pub fn beginning(&self, bytes_max: u64) -> Result<Vec<u8>, IngestError> {
+        self.with_bytes(&Arc::default(), |reader| {
+            let mut bytes = Vec::new();
+            reader.take(bytes_max).read_to_end(&mut bytes).map_err(|error| self.damaged(&error))?;
+            Ok(bytes)
+        })
+    }
+
+    /// An error of reading or decompressing, in words that help.
+    pub fn damaged(&self, error: &std::io::Error) -> IngestError {
+        let compressed = self.container != Container::Plain;
+        let what = match error.kind() {
+            std::io::ErrorKind::UnexpectedEof if compressed => {
+                "is cut off: its compressed data ends early; fetch the file again".to_owned()
+            }
+            _ if compressed => format!("cannot be decompressed ({error}): fetch the file again"),
+            _ => format!("cannot be read ({error})"),
+        };
+        IngestError::unreadable(&self.label(), what)
+    }
+}
+
+impl Content {
+    /// What a file with this beginning is.
+    pub fn of(beginning: &[u8]) -> Content {
+        if beginning.starts_with(b"PAR1") {
+            return Content::Parquet;
+        }
+        if beginning.starts_with(b"ARROW1") {
+            return Content::ArrowFile;
+        }
+        if beginning.starts_with(&[0xFF, 0xFF, 0xFF, 0xFF]) {
+            return Content::ArrowStream; // the continuation marker of the streaming format
+        }
+        match beginning.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'{' | b'[') => Content::Json,
+            _ => Content::Text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_files_are_known_by_their_endings() {
+        for name in ["a.csv", "a.CSV.gz", "a.tsv.zst", "a.zip", "a.parquet", "a.ndjson"] {
+            assert!(is_data_file(Path::new(name)), "{name}");
+        }
+        for name in ["a.md", "a.gz", "a.png", "csv"] {
+            assert!(!is_data_file(Path::new(name)) || name == "csv", "{name}");
+        }
+    }
+
+    #[test]
+    fn content_is_known_by_its_first_bytes() {
+        assert_eq!(Content::of(b"PAR1...."), Content::Parquet);
+        assert_eq!(Content::of(b"\n [{\"a\":1}]"), Content::Json);
+        assert_eq!(Content::of(b"lon,lat"), Content::Text);
+    }
+}

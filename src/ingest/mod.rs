@@ -1,0 +1,205 @@
+//! From files of points to a dataset: read, project, encode, sort by key within a memory limit, write.
+//!
+//! ```text
+//! inputs     which files, how their bytes are opened           discover   formats, names, kinds, the preset that fits
+//! plan       which columns, of which kinds, where the points are
+//! read       one thread reads and cuts, the others convert     delimited, arrow_files -> batch
+//! store      typed columns, texts, statistics; sorted rows     values, texts, stats
+//! encode     hot keys and Arrow arrays                         write      parts of a dataset
+//! ```
+//!
+//! A pass over the inputs that meets a value which contradicts a column's kind goes on only to learn the kinds, and the
+//! inputs are then read once more. This module knows nothing of filters (but `--where`), engines or HTTP.
+
+mod arrow_files;
+mod batch;
+mod delimited;
+mod dialect;
+mod discover;
+mod encode;
+mod error;
+mod inputs;
+mod names;
+mod plan;
+pub mod preset;
+mod read;
+mod rejects;
+mod stats;
+mod store;
+mod texts;
+mod value;
+mod values;
+mod write;
+
+pub use dialect::DialectWishes;
+pub use error::IngestError;
+pub use inputs::is_data_file;
+pub use plan::{ColumnWishes, Crs};
+
+use crate::dataset::Manifest;
+use crate::dataset::write::Replace;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What is to be ingested, and how.
+#[derive(Clone, Debug)]
+pub struct IngestOptions {
+    /// Files, folders and patterns.
+    pub inputs: Vec<PathBuf>,
+    pub output: PathBuf,
+    pub preset: Option<&'static preset::Preset>,
+    pub columns: ColumnWishes,
+    pub dialect: DialectWishes,
+    /// Where rejected rows are listed.
+    pub rejects: Option<PathBuf>,
+    /// The name in URLs; by default the output's.
+    pub name: Option<String>,
+    pub replace: Replace,
+    /// What rows in memory may take; beyond it they are sorted in runs on disk.
+    pub memory_limit_bytes: u64,
+    /// The most points in a part.
+    pub part_points_max: usize,
+}
+
+/// The steps of an ingest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Measured in bytes on disk.
+    Read,
+    /// Measured in rows.
+    Write,
+}
+
+/// Who wants to know how far an ingest is.
+pub trait Observer: Sync {
+    /// `total` is in the unit of the step; `None` where it is not known.
+    fn start(&self, step: Step, total: Option<u64>) -> Box<dyn StepProgress>;
+    /// Something that was guessed or skipped, in a sentence.
+    fn note(&self, note: &str);
+}
+
+/// The progress of one step.
+pub trait StepProgress {
+    /// `amount` more of the step's unit; `rows` more rows came along.
+    fn advance(&self, amount: u64, rows: u64);
+    fn finish(self: Box<Self>);
+}
+
+/// An observer that does not look.
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn start(&self, _: Step, _: Option<u64>) -> Box<dyn StepProgress> {
+        Box::new(Unobserved)
+    }
+
+    fn note(&self, _: &str) {}
+}
+
+impl StepProgress for Unobserved {
+    fn advance(&self, _: u64, _: u64) {}
+
+    fn finish(self: Box<Self>) {}
+}
+
+/// What an ingest did.
+#[derive(Debug)]
+pub struct Summary {
+    pub manifest: Manifest,
+    /// Rows in = `manifest.rows` + rejected.
+    pub rows_in: u64,
+    pub rejected: BTreeMap<String, u64>,
+    pub notes: Vec<String>,
+    pub input_bytes: u64,
+    pub output_bytes: u64,
+    pub seconds: f64,
+}
+
+/// Makes a dataset.
+///
+/// # Errors
+/// Anything that keeps the dataset from being made; nothing is left behind then.
+pub fn ingest(options: &IngestOptions, observer: &dyn Observer) -> Result<Summary, IngestError> {
+    let started = Instant::now();
+    let inputs = inputs::resolve(&options.inputs)?;
+    let input_bytes = inputs.iter().map(|input| input.bytes).sum();
+    // First of all, so that an output that cannot be written is known before anything is read.
+    let writer = crate::dataset::write::DatasetWriter::create(&options.output, options.replace)?;
+    let discovered = discover::discover(inputs, options.dialect, options.preset)?;
+    let mut notes = discovered.notes;
+    let mut plan = plan::Plan::new(&discovered.columns, discovered.preset, &options.columns, &mut notes)?;
+    notes.iter().for_each(|note| observer.note(note));
+
+    let (pass, rejects) = loop {
+        let mut rejects = rejects::Rejects::new(options.rejects.as_deref())?;
+        match read::pass(&discovered.sources, &plan, &mut rejects, observer)? {
+            Ok(pass) => break (pass, rejects),
+            Err(contradictions) => {
+                let before = plan.clone();
+                if !plan.widen(&contradictions) {
+                    unreachable!("a value that does not parse as its column's kind widens it");
+                }
+                let note = widened(&before, &plan);
+                observer.note(&note);
+                notes.push(note);
+            }
+        }
+    };
+    let rejected = finish_rejects(rejects, &plan, pass.rows, pass.store.rows(), &discovered.sources)?;
+    if pass.latin1_fields > 0 {
+        let note = format!("{} fields were not UTF-8 and were read as Latin-1", pass.latin1_fields);
+        observer.note(&note);
+        notes.push(note);
+    }
+    let job = write::Job { options, plan: &plan, preset: discovered.preset, rejected: rejected.clone() };
+    let rows_in = pass.rows;
+    let manifest = write::write(writer, pass.store, job, observer)?;
+    let output_bytes = manifest.dictionaries.iter().map(|file| file.bytes).sum::<u64>()
+        + manifest.parts.iter().flat_map(|part| &part.files).map(|file| file.bytes).sum::<u64>();
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Summary { manifest, rows_in, rejected, notes, input_bytes, output_bytes, seconds })
+}
+
+fn widened(before: &plan::Plan, after: &plan::Plan) -> String {
+    let changed: Vec<String> = before
+        .columns
+        .iter()
+        .zip(&after.columns)
+        .filter(|(before, after)| before.read_as != after.read_as)
+        .map(|(before, after)| format!("'{}' holds {:?} and not only {:?}", after.name, after.read_as, before.read_as))
+        .collect();
+    format!("reading again with wider types: {}", changed.join(", ").to_lowercase())
+}
+
+/// # Errors
+/// Nothing was left of the input.
+fn finish_rejects(
+    mut rejects: rejects::Rejects,
+    plan: &plan::Plan,
+    rows_in: u64,
+    points: u64,
+    sources: &[read::Source],
+) -> Result<BTreeMap<String, u64>, IngestError> {
+    rejects.finish()?;
+    if rows_in == 0 {
+        return Err(IngestError::Empty(sources.first().map_or_else(String::new, |source| source.input.label())));
+    }
+    if points == 0 {
+        let reasons = format!(
+            "{} (coordinates from '{}' and '{}')",
+            rejects.describe(), plan.columns[plan.x].name, plan.columns[plan.y].name
+        );
+        return Err(IngestError::NothingLeft { rows: rows_in, reasons });
+    }
+    Ok(rejects.counts())
+}
+
+/// A dataset name for URLs (letters, digits, `-`, `_`, `.`) made from a path.
+pub fn name_from_path(path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+    let name = name.trim_matches(['.', '-']);
+    if name.is_empty() { "dataset".to_owned() } else { name.to_owned() }
+}

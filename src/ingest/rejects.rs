@@ -1,0 +1,118 @@
+//! Rows without a place on the map: why, how many, and the file that lists them.
+//!
+//! Nothing is lost silently: rows in = points + rejected rows, always.
+
+use super::error::IngestError;
+use crate::world::Rejection;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+/// Why a row was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// Its coordinates have no place in the world.
+    Place(Rejection),
+    NotANumber,
+    TooManyFields,
+    NotAnObject,
+    /// `--where` does not hold for it.
+    NotWanted,
+}
+
+impl Reason {
+    /// The reason in words, as summaries, manifests and the rejects file show it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Reason::Place(rejection) => rejection.reason(),
+            Reason::NotANumber => "coordinate is not a number",
+            Reason::TooManyFields => "more fields than columns",
+            Reason::NotAnObject => "not a JSON object",
+            Reason::NotWanted => "--where does not hold",
+        }
+    }
+}
+
+/// One rejected row.
+#[derive(Clone, Debug)]
+pub struct Reject {
+    /// Line of a text file, or row of a columnar one, from 1.
+    pub row: u64,
+    pub reason: Reason,
+    /// The row as it stood in the file; of columnar files its values, comma separated.
+    pub raw: Vec<u8>,
+}
+
+/// Counts rejected rows, and writes them to a file if one was asked for.
+pub struct Rejects {
+    counts: BTreeMap<Reason, u64>,
+    file: Option<(PathBuf, csv::Writer<BufWriter<File>>)>,
+}
+
+impl Rejects {
+    /// # Errors
+    /// The file cannot be created.
+    pub fn new(path: Option<&Path>) -> Result<Rejects, IngestError> {
+        let file = match path {
+            None => None,
+            Some(path) => {
+                let file = File::create(path).map_err(IngestError::io("create", path))?;
+                let mut writer = csv::Writer::from_writer(BufWriter::new(file));
+                writer.write_record(["file", "row", "reason", "raw"]).map_err(|e| failed(path, e))?;
+                Some((path.to_owned(), writer))
+            }
+        };
+        Ok(Rejects { counts: BTreeMap::new(), file })
+    }
+
+    /// # Errors
+    /// The file cannot be written.
+    pub fn add(&mut self, label: &str, rejects: &[Reject]) -> Result<(), IngestError> {
+        for reject in rejects {
+            *self.counts.entry(reject.reason).or_insert(0) += 1;
+            if let Some((path, writer)) = &mut self.file
+                && reject.reason != Reason::NotWanted
+            {
+                let row = reject.row.to_string();
+                let record = [label.as_bytes(), row.as_bytes(), reject.reason.words().as_bytes(), &reject.raw];
+                writer.write_record(record).map_err(|e| failed(path, e))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn total(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// Rejected rows by reason.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        self.counts.iter().map(|(reason, count)| (reason.words().to_owned(), *count)).collect()
+    }
+
+    /// The reasons in words: `12 no coordinate, 3 coordinate is not a number`.
+    pub fn describe(&self) -> String {
+        let reasons: Vec<String> = self.counts.iter().map(|(reason, count)| format!("{count}: {}", reason.words())).collect();
+        reasons.join(", ")
+    }
+
+    /// Writes what is still buffered.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn finish(&mut self) -> Result<(), IngestError> {
+        match &mut self.file {
+            Some((path, writer)) => writer.flush().map_err(IngestError::io("write", path)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn failed(path: &Path, error: csv::Error) -> IngestError {
+    let source = match error.into_kind() {
+        csv::ErrorKind::Io(source) => source,
+        other => std::io::Error::other(format!("{other:?}")),
+    };
+    IngestError::Io { action: "write", path: path.to_owned(), source }
+}

@@ -1,0 +1,79 @@
+//! Typed columns in memory: what rows are between reading and writing.
+//!
+//! A null is `NULL_INTEGER`, NaN or text number 0, so that a value takes 8 or 4 bytes and no bitmap.
+
+use super::value::NULL_INTEGER;
+use crate::dataset::ColumnKind;
+
+/// One column of some rows. Integers also carry booleans (0, 1) and timestamps (microseconds); texts are numbers of a
+/// [`super::texts::Texts`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    Integer(Vec<i64>),
+    Float(Vec<f64>),
+    Text(Vec<u32>),
+}
+
+impl Values {
+    pub fn new(kind: ColumnKind) -> Values {
+        match kind {
+            ColumnKind::Integer | ColumnKind::Boolean | ColumnKind::Timestamp => Values::Integer(Vec::new()),
+            ColumnKind::Float => Values::Float(Vec::new()),
+            ColumnKind::Text => Values::Text(Vec::new()),
+        }
+    }
+
+    pub fn push_null(&mut self) {
+        match self {
+            Values::Integer(values) => values.push(NULL_INTEGER),
+            Values::Float(values) => values.push(f64::NAN),
+            Values::Text(values) => values.push(0),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Values::Integer(values) => values.len(),
+            Values::Float(values) => values.len(),
+            Values::Text(values) => values.len(),
+        }
+    }
+
+    /// Bytes of one value.
+    pub fn value_bytes(&self) -> usize {
+        match self {
+            Values::Integer(_) | Values::Float(_) => 8,
+            Values::Text(_) => 4,
+        }
+    }
+
+    pub fn clear(&mut self) {
+        match self {
+            Values::Integer(values) => values.clear(),
+            Values::Float(values) => values.clear(),
+            Values::Text(values) => values.clear(),
+        }
+    }
+
+    /// The values at `places`, in that order.
+    pub fn gather(&self, places: impl Iterator<Item = usize>) -> Values {
+        match self {
+            Values::Integer(values) => Values::Integer(places.map(|place| values[place]).collect()),
+            Values::Float(values) => Values::Float(places.map(|place| values[place]).collect()),
+            Values::Text(values) => Values::Text(places.map(|place| values[place]).collect()),
+        }
+    }
+
+    /// Keeps the values whose flag is set.
+    pub fn retain(&mut self, keep: &[bool]) {
+        fn filtered<T: Copy>(values: &mut Vec<T>, keep: &[bool]) {
+            let mut flags = keep.iter();
+            values.retain(|_| *flags.next().expect("one flag a value"));
+        }
+        match self {
+            Values::Integer(values) => filtered(values, keep),
+            Values::Float(values) => filtered(values, keep),
+            Values::Text(values) => filtered(values, keep),
+        }
+    }
+}
