@@ -3,12 +3,37 @@
 //! A [`Filter`] is a predicate over key ranges and regions, bound to one dataset, in negation normal form: SQL's
 //! three-valued logic has been resolved (a comparison with null is not true, nor is its negation), so an engine only asks of
 //! each leaf whether a point is in it. This module knows nothing of engines or HTTP.
+//!
+//! ```text
+//! CQL2 text --parse--> Expr --canonical--> text
+//!                       `---resolve--> RowFilter (asks rows) --bind--> Predicate (ranges of a dataset's keys)
+//! ```
 
+mod ast;
+mod bind;
+mod canonical;
+mod error;
+mod like;
+mod number;
+mod parse;
+mod ranges;
 mod region;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod wkt;
 
+pub use ast::{Case, Comparison, Expr, LikePattern, LikePiece, Literal, Name, Shape};
+pub use canonical::{column_text, text_literal};
+pub use error::{
+    FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_LIST_MAX, FILTER_TERMS_MAX, FILTER_VERTICES_MAX, FilterError,
+};
+pub use number::Number;
+pub use parse::parse;
 pub use region::{Cover, Polygon, Region};
+pub use resolve::{RowFilter, Schema, ValueRef, nearest};
 
-use crate::dataset::ColumnId;
+use crate::dataset::{ColumnId, Dataset};
 
 /// A filter, bound to a dataset. Equal filters have equal canonical text.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +57,30 @@ pub enum Predicate {
 }
 
 impl Filter {
+    /// The filter that a CQL2 text stands for in a dataset; of an empty text, the one that every point passes.
+    ///
+    /// # Errors
+    /// As [`FilterError`] says.
+    pub fn parse(text: &str, dataset: &Dataset) -> Result<Filter, FilterError> {
+        match parse(text)? {
+            None => Ok(Filter::all()),
+            Some(expr) => Filter::bind(&expr, dataset),
+        }
+    }
+
+    /// # Errors
+    /// An unknown column, or a value that is not of its column's type.
+    pub fn bind(expr: &Expr, dataset: &Dataset) -> Result<Filter, FilterError> {
+        let resolved = RowFilter::new(expr, &Schema::of_dataset(dataset))?;
+        let predicate = bind::bind(&resolved.test, dataset, true);
+        let canonical = match predicate {
+            Predicate::All => String::new(),
+            Predicate::Nothing => "FALSE".into(),
+            _ => canonical::text(expr),
+        };
+        Ok(Filter { predicate, canonical })
+    }
+
     /// The filter that every point passes.
     pub fn all() -> Filter {
         Filter { predicate: Predicate::All, canonical: String::new() }
