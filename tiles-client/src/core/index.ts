@@ -1,6 +1,7 @@
 /** `pointillist-client`: everything that needs no map library. */
 
 export * from "./client.js";
+export * from "./cmaps.js";
 export * from "./filter.js";
 export * from "./latest.js";
 export * from "./mercator.js";

@@ -9,9 +9,13 @@ import type { TileId } from "../core/mercator.js";
 import type { Shading } from "../core/shader.js";
 import type { CountTile } from "../core/tile.js";
 
-/** A tile and where to draw it: `wrap` counts whole worlds to the east. */
+/**
+ * A tile and where to draw it: `wrap` counts whole worlds to the east. `at` is the tile's own place, or a place inside
+ * it, which then shows that part of it.
+ */
 export interface Placed {
   readonly counts: CountTile;
+  readonly at: TileId;
   readonly wrap: number;
 }
 
@@ -32,12 +36,12 @@ const STEPS_MAX = 2048;
 
 const VERTEX = `#version 300 es
 uniform mat4 u_matrix;
-uniform vec4 u_tile; // x, y of the north-west corner and the size in world units, wrapped
+uniform vec3 u_part; // which part of the tile is drawn: its north-west corner and its size, 0-1
 in vec2 a_corner;
 out vec2 v_uv;
 void main() {
-  v_uv = a_corner;
-  gl_Position = u_matrix * vec4(u_tile.xy + a_corner * u_tile.z, 0.0, 1.0);
+  v_uv = u_part.xy + a_corner * u_part.z;
+  gl_Position = u_matrix * vec4(a_corner, 0.0, 1.0);
 }`;
 
 const FRAGMENT = `#version 300 es
@@ -156,7 +160,7 @@ export class CountLayer implements CustomLayerInterface {
 
     const shadings = new Set<Shading>();
     let current: Shading | null = null;
-    for (const { counts, wrap } of placed) {
+    for (const { counts, at, wrap } of placed) {
       const shading = this.#options.shading(counts.id.z);
       if (!shading || counts.empty) continue;
       if (shading !== current) {
@@ -167,8 +171,9 @@ export class CountLayer implements CustomLayerInterface {
       gl.activeTexture(gl.TEXTURE0);
       gl.bindTexture(gl.TEXTURE_2D_ARRAY, this.#textureOf(gl, counts));
       gl.uniform1i(uniform("u_planes"), Math.min(counts.categories, CATEGORIES_MAX));
-      gl.uniformMatrix4fv(uniform("u_matrix"), false, matrixFor(input, counts.id, wrap));
-      gl.uniform4f(uniform("u_tile"), 0, 0, 1, 0);
+      gl.uniformMatrix4fv(uniform("u_matrix"), false, matrixFor(input, at, wrap));
+      const part = 2 ** (counts.id.z - at.z);
+      gl.uniform3f(uniform("u_part"), at.x * part - counts.id.x, at.y * part - counts.id.y, part);
       gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
     }
     gl.bindVertexArray(null);

@@ -1,0 +1,51 @@
+/** The offline basemap as a MapLibre style: Natural Earth land and borders, light and dark, no glyphs, no requests but one. */
+
+import type { StyleSpecification } from "maplibre-gl";
+import type { Theme } from "./state.js";
+
+const INK: Record<Theme, { sea: string; land: string; border: string; area: string }> = {
+  light: { sea: "#e3e9ee", land: "#fbfaf8", border: "#cfd4da", area: "#1f5fd6" },
+  dark: { sea: "#0b0f14", land: "#171d25", border: "#2c3540", area: "#8ab4ff" },
+};
+
+/** Layers that points are drawn below: areas and markers. */
+export const ABOVE_POINTS = "area-line";
+
+export function basemapStyle(theme: Theme, bordersShown = true): StyleSpecification {
+  const ink = INK[theme];
+  return {
+    version: 8,
+    sources: {
+      world: { type: "geojson", data: `${import.meta.env.BASE_URL}basemap.json`, maxzoom: 8, buffer: 16, tolerance: 0.3, attribution: "Natural Earth" },
+      area: { type: "geojson", data: EMPTY },
+      markers: { type: "geojson", data: EMPTY },
+    },
+    layers: [
+      { id: "sea", type: "background", paint: { "background-color": ink.sea } },
+      { id: "land", type: "fill", source: "world", filter: ["==", ["get", "kind"], "land"], paint: { "fill-color": ink.land, "fill-antialias": true } },
+      {
+        id: "borders",
+        type: "line",
+        source: "world",
+        filter: ["==", ["get", "kind"], "border"],
+        layout: { visibility: bordersShown ? "visible" : "none" },
+        paint: { "line-color": ink.border, "line-width": ["interpolate", ["linear"], ["zoom"], 0, 0.5, 6, 1.2] },
+      },
+      { id: "area-line", type: "line", source: "area", paint: { "line-color": ink.area, "line-width": 1.5, "line-dasharray": [3, 2] } },
+      {
+        id: "markers",
+        type: "circle",
+        source: "markers",
+        paint: {
+          "circle-color": ["get", "color"],
+          "circle-radius": ["interpolate", ["linear"], ["zoom"], 2, 3, 14, 6],
+          "circle-stroke-color": ink.land,
+          "circle-stroke-width": 1,
+          "circle-opacity": 0.9,
+        },
+      },
+    ],
+  };
+}
+
+export const EMPTY: GeoJSON.FeatureCollection = { type: "FeatureCollection", features: [] };

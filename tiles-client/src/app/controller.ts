@@ -1,0 +1,502 @@
+/**
+ * What the dashboard does: loads a dataset, turns choices into requests and answers into signals. The one place that
+ * talks to the server, the map and the address bar; components call it and read signals.
+ */
+
+import { batch } from "@preact/signals";
+import {
+  Client,
+  EVERYTHING,
+  History,
+  Latest,
+  RequestError,
+  SCALES,
+  and,
+  areaFilter,
+  brushesForServer,
+  cmapColors,
+  decodeView,
+  encodeView,
+  hiddenFilter,
+  isAbort,
+  isCmap,
+  parseColor,
+  withBrush,
+  type Brush,
+  type Camera,
+  type ColumnRequest,
+  type CrossfilterAnswer,
+  type Dataset,
+  type Histogram,
+  type Row,
+  type ScaleName,
+  type Selection,
+  type Style,
+  type TileId,
+} from "../core/index.js";
+import { inferCharts } from "./charts.js";
+import * as format from "./format.js";
+import type { MapView, Marker } from "./map.js";
+import * as state from "./state.js";
+import { TileSet } from "./tileset.js";
+
+/** Bars per chart: four CSS pixels each in the panel. */
+export const BINS = 64;
+
+/** Rows listed under a clicked pixel. */
+const ROWS_MAX = 100;
+
+/** The address bar is written this long after the last change: browsers refuse more than about ten writes a second. */
+const ADDRESS_DELAY_MS = 250;
+
+type Session = { readonly dataset: Dataset; readonly tiles: TileSet; readonly history: History<Selection> };
+
+export class Controller {
+  readonly #client = new Client();
+  #map: MapView | null = null;
+  #session: Session | null = null;
+  #camera: Camera | null = null;
+  #addressTimer: ReturnType<typeof setTimeout> | null = null;
+  #rowRequest = new AbortController();
+  #markerRequest = new AbortController();
+  #markerKey = "";
+
+  readonly #crossfilter = new Latest<Selection, CrossfilterAnswer>(
+    (selection, signal) => this.#ask(selection, signal),
+    (answer, selection) => this.#answered(answer, selection),
+    (error) => this.#failed("the histograms could not be loaded", error, () => this.#refresh()),
+  );
+  readonly #ghosts = new Latest<null, Readonly<Record<string, Histogram>>>(
+    async (_, signal) => (await this.#ask(EVERYTHING, signal)).histograms,
+    (histograms) => (state.ghosts.value = histograms),
+    () => {
+      // The same request with brushes reports the same failure.
+    },
+  );
+
+  async start(map: MapView): Promise<void> {
+    this.#map = map;
+    window.addEventListener("hashchange", () => this.#fromAddress());
+    await this.#attempt("the server's datasets could not be listed", async () => {
+      const { datasets } = await this.#client.catalog();
+      state.datasets.value = datasets;
+      const asked = decodeView(location.hash).settings["d"];
+      const first = datasets.find(({ name }) => name === asked) ?? datasets[0];
+      if (!first) {
+        state.problem.value = { title: "This server has no datasets yet", detail: "Start it with the folder of an ingested dataset, or with a CSV or Parquet file.", retry: null };
+        return;
+      }
+      if (asked !== undefined && asked !== first.name) {
+        state.problem.value = { title: `There is no dataset “${asked}”`, detail: `Showing ${first.title ?? first.name} instead.`, retry: null };
+      }
+      await this.open(first.name, "keep");
+    });
+  }
+
+  /** Opens a dataset; `keep` takes the view from the address bar, `fresh` starts at the whole dataset. */
+  async open(name: string, from: "keep" | "fresh"): Promise<void> {
+    const dataset = this.#client.dataset(name);
+    this.#session?.tiles.close();
+    this.#crossfilter.cancel();
+    this.#ghosts.cancel();
+    state.stats.value = null;
+    await this.#attempt(`the dataset “${name}” could not be opened`, async () => {
+      const stats = await dataset.stats();
+      const tiles = new TileSet(dataset, stats.data_version, {
+        onChange: () => this.#map?.repaint(),
+        onProgress: (done, all) => batch(() => ((state.tilesDone.value = done), (state.tilesAll.value = all))),
+        onError: (error) => this.#failed("some tiles could not be loaded", error, () => this.#map && this.#look()),
+      });
+      const remembered = from === "keep" ? decodeView(location.hash) : { camera: null, selection: EVERYTHING, settings: {} };
+      this.#session = { dataset, tiles, history: new History(remembered.selection) };
+      batch(() => {
+        state.answer.value = null;
+        state.ghosts.value = {};
+        state.rowList.value = null;
+        state.hover.value = null;
+        state.selection.value = remembered.selection;
+        state.look.value = lookFrom(remembered.settings, stats.categories.length > 0 && stats.by !== null);
+        state.charts.value = chartsFrom(inferCharts(stats), remembered.settings, remembered.selection);
+        state.stats.value = stats;
+      });
+      document.title = `${stats.title ?? stats.name} · pointillist`;
+      this.#restyle();
+      if (remembered.camera) this.#map?.look(remembered.camera);
+      else this.#map?.fit(stats.bounds);
+      this.#map?.setArea(remembered.selection.area);
+      this.#map?.show(tiles, stats.zooms);
+      this.#refresh();
+    });
+  }
+
+  /** The map looks elsewhere. */
+  moved(view: { bounds: readonly [number, number, number, number]; zoom: number }, camera: Camera): void {
+    this.#camera = camera;
+    if (JSON.stringify(view) === JSON.stringify(state.view.value)) return;
+    state.view.value = view;
+    this.#refresh();
+    this.#writeAddress();
+  }
+
+  brush(column: string, brush: Brush | null, gesture: string | null = null): void {
+    this.#select(withBrush(state.selection.value, column, brush), gesture);
+  }
+
+  /** Ends a drag: the next change is an undo step of its own. */
+  settle(): void {
+    this.#session?.history.settle();
+  }
+
+  hide(hidden: readonly string[]): void {
+    this.#select({ ...state.selection.value, hidden });
+  }
+
+  area(ring: Selection["area"]): void {
+    this.#select({ ...state.selection.value, area: ring });
+  }
+
+  clear(): void {
+    this.#select(EVERYTHING);
+  }
+
+  undo(): void {
+    if (this.#session) this.#show(this.#session.history.undo());
+  }
+
+  redo(): void {
+    if (this.#session) this.#show(this.#session.history.redo());
+  }
+
+  restyle(change: Partial<state.Look>): void {
+    state.look.value = { ...state.look.value, ...change };
+    this.#restyle();
+    this.#markersOrCounts();
+    this.#writeAddress();
+  }
+
+  theme(theme: state.Theme): void {
+    state.theme.value = theme;
+    this.#map?.setTheme(theme);
+    this.#writeAddress();
+  }
+
+  chart(column: string, change: Partial<Omit<state.Chart, "column">>): void {
+    state.charts.value = state.charts.value.map((chart) => (chart.column.name === column ? { ...chart, ...change } : chart));
+    if (change.scale !== undefined || change.open !== undefined || change.search !== undefined) this.#refresh();
+    this.#writeAddress();
+  }
+
+  fit(): void {
+    if (state.stats.value) this.#map?.fit(state.stats.value.bounds);
+  }
+
+  zoomBy(levels: number): void {
+    this.#map?.map.zoomTo(this.#map.map.getZoom() + levels, { duration: 200 });
+  }
+
+  hovered(at: { x: number; y: number; tile: TileId; pixel: readonly [number, number]; row: Row | null } | null): void {
+    if (!at || !this.#session) {
+      state.hover.value = null;
+      return;
+    }
+    if (at.row) {
+      state.hover.value = { x: at.x, y: at.y, counts: [], row: at.row };
+      return;
+    }
+    const counts = state.showingMarkers.value ? undefined : this.#session.tiles.counts(at.tile)?.countsAt(at.pixel[0], at.pixel[1]);
+    const visible = state.visiblePlanes.value;
+    const seen = counts?.map((count, c) => ((visible[c] ?? true) ? count : 0));
+    state.hover.value = seen?.some((count) => count > 0) ? { x: at.x, y: at.y, counts: seen } : null;
+  }
+
+  /** Lists the rows under a pixel. */
+  async listRows(tile: TileId, pixel: readonly [number, number]): Promise<void> {
+    const session = this.#session;
+    if (!session) return;
+    this.#rowRequest.abort();
+    const controller = new AbortController();
+    this.#rowRequest = controller;
+    const counts = session.tiles.counts(tile)?.countsAt(pixel[0], pixel[1]);
+    const visible = state.visiblePlanes.value;
+    if (counts && !counts.some((count, c) => count > 0 && (visible[c] ?? true))) {
+      state.rowList.value = null;
+      return;
+    }
+    const list = { tile, pixel, total: 0, rows: [], loading: true, problem: null };
+    state.rowList.value = list;
+    try {
+      const filter = this.rowFilter();
+      const { total, rows } = await session.dataset.points({ tile, pixel, limit: ROWS_MAX, ...(filter ? { filter } : {}) }, controller.signal);
+      state.rowList.value = total > 0 ? { ...list, total, rows, loading: false } : null;
+      if (total > 0) state.announcement.value = `${total} rows under this place`;
+    } catch (error) {
+      if (!isAbort(error)) state.rowList.value = { ...list, loading: false, problem: messageOf(error) };
+    }
+  }
+
+  closeRows(): void {
+    this.#rowRequest.abort();
+    state.rowList.value = null;
+  }
+
+  /** The whole selection as CQL2, hidden categories included: for what sees rows. */
+  rowFilter(): string {
+    const hidden = hiddenFilter(state.selection.value, state.byColumn.value, state.stats.value?.categories ?? []);
+    return and(state.answer.value?.filter, hidden);
+  }
+
+  exportUrl(kind: "csv" | "parquet", extent: "view" | "all"): string {
+    const filter = this.rowFilter();
+    const bbox = extent === "view" ? state.view.value?.bounds : undefined;
+    return this.#session?.dataset.pointsUrl(kind, { ...(filter ? { filter } : {}), ...(bbox ? { bbox } : {}) }) ?? "";
+  }
+
+  async exportPicture(): Promise<void> {
+    await this.#attempt("the picture could not be made", async () => {
+      const blob = await this.#map?.picture();
+      if (!blob) return;
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(blob);
+      link.download = `${state.stats.value?.name ?? "map"}.png`;
+      link.click();
+      URL.revokeObjectURL(link.href);
+    });
+  }
+
+  /** Whether all tiles of the view, and the histograms, are those of the current choices. For tests. */
+  get idle(): boolean {
+    return !this.#crossfilter.busy && (this.#session?.tiles.idle ?? true) && state.tilesDone.value === state.tilesAll.value;
+  }
+
+  #select(next: Selection, gesture: string | null = null): void {
+    this.#session?.history.push(next, gesture);
+    this.#show(next);
+  }
+
+  #show(next: Selection): void {
+    const before = state.selection.value;
+    const history = this.#session?.history;
+    batch(() => {
+      state.selection.value = next;
+      state.canUndo.value = history?.canUndo ?? false;
+      state.canRedo.value = history?.canRedo ?? false;
+    });
+    if (before.hidden !== next.hidden) this.#restyle();
+    if (before.area !== next.area) this.#map?.setArea(next.area);
+    // Hiding a category is a matter of colours: no request.
+    if (before.brushes !== next.brushes || before.area !== next.area) this.#crossfilter.ask(next);
+    this.#markersOrCounts();
+    this.#writeAddress();
+  }
+
+  #refresh(): void {
+    if (!this.#session || !state.view.value || !state.stats.value) return;
+    this.#crossfilter.ask(state.selection.value);
+    if (brushed(state.selection.value)) this.#ghosts.ask(null);
+  }
+
+  #look(): void {
+    const tiles = this.#session?.tiles;
+    if (tiles && state.stats.value) this.#map?.show(tiles, state.stats.value.zooms);
+  }
+
+  async #ask(selection: Selection, signal: AbortSignal): Promise<CrossfilterAnswer> {
+    const { value: view } = state.view;
+    const { value: stats } = state.stats;
+    if (!this.#session || !view || !stats) throw new DOMException("nothing is open", "AbortError");
+    state.asking.value = true;
+    const columns: (string | ColumnRequest)[] = state.charts.value
+      .filter(({ open }) => open)
+      .map(({ column, kind, scale, search }): ColumnRequest =>
+        kind === "range" ? { column: column.name, bins: BINS, scale } : { column: column.name, ...(search ? { search } : {}) },
+      );
+    if (stats.by) columns.unshift({ column: stats.by });
+    const filter = areaFilter(selection);
+    try {
+      return await this.#session.dataset.crossfilter(
+        { bbox: view.bounds, zoom: view.zoom, brushes: brushesForServer(selection), columns, ...(stats.by ? { by: stats.by } : {}), ...(filter ? { filter } : {}) },
+        signal,
+      );
+    } finally {
+      state.asking.value = false;
+    }
+  }
+
+  #answered(answer: CrossfilterAnswer, selection: Selection): void {
+    batch(() => {
+      state.answer.value = answer;
+      if (!brushed(selection)) state.ghosts.value = answer.histograms;
+      if (state.problem.value?.retry) state.problem.value = null;
+    });
+    this.#session?.tiles.filter(answer.filter);
+    if (brushed(selection) && this.#ghostsMissing()) this.#ghosts.ask(null);
+    const selected = state.selectedInView.value ?? 0;
+    state.announcement.value = `${format.count(selected)} points selected in view`;
+    this.#markersOrCounts();
+  }
+
+  #ghostsMissing(): boolean {
+    return Object.keys(state.answer.value?.histograms ?? {}).some((column) => !(column in state.ghosts.value));
+  }
+
+  #restyle(): void {
+    const { value: stats } = state.stats;
+    if (!stats) return;
+    const visible = state.visiblePlanes.value;
+    const colors = stats.categories.map(({ color }) => parseColor(color));
+    this.#session?.tiles.restyle(state.look.value, ({ palette, minAlpha }): Style =>
+      palette === "categories" ? { kind: "categories", colors, visible, minAlpha } : { kind: "ramp", ramp: cmapColors(palette), visible },
+    );
+  }
+
+  /** Few enough points in view become markers. */
+  #markersOrCounts(): void {
+    const { value: selected } = state.selectedInView;
+    const { value: view } = state.view;
+    const { markersMax } = state.look.value;
+    const wanted = selected !== null && view !== null && selected > 0 && selected <= markersMax && this.#session !== null;
+    const filter = this.rowFilter();
+    const key = wanted ? JSON.stringify([this.#session?.dataset.name, view.bounds, filter]) : "";
+    if (key === this.#markerKey) return;
+    this.#markerKey = key;
+    this.#markerRequest.abort();
+    if (!wanted || !this.#session) {
+      state.showingMarkers.value = false;
+      this.#map?.setMarkers([]);
+      return;
+    }
+    const controller = new AbortController();
+    this.#markerRequest = controller;
+    this.#session.dataset.points({ bbox: view.bounds, limit: markersMax, ...(filter ? { filter } : {}) }, controller.signal).then(
+      ({ rows, total }) => {
+        // More than were counted: another answer is on its way.
+        const markers = total <= markersMax ? rows.flatMap(markerOf) : [];
+        state.showingMarkers.value = markers.length > 0;
+        this.#map?.setMarkers(markers);
+      },
+      (error: unknown) => {
+        if (!isAbort(error)) this.#failed("the single points could not be loaded", error, null);
+      },
+    );
+  }
+
+  #fromAddress(): void {
+    const { camera, selection, settings } = decodeView(location.hash);
+    const dataset = settings["d"];
+    if (dataset !== undefined && dataset !== this.#session?.dataset.name && state.datasets.value.some(({ name }) => name === dataset)) {
+      void this.open(dataset, "keep");
+      return;
+    }
+    state.look.value = lookFrom(settings, state.stats.value?.by != null);
+    if (camera) this.#map?.look(camera);
+    this.#restyle();
+    this.#select(selection);
+  }
+
+  #writeAddress(): void {
+    if (this.#addressTimer !== null) clearTimeout(this.#addressTimer);
+    this.#addressTimer = setTimeout(() => {
+      const { value: stats } = state.stats;
+      if (!stats) return;
+      const { how, palette, minAlpha, markersMax } = state.look.value;
+      const settings: Record<string, string> = {
+        d: stats.name,
+        how: how === state.LOOK_DEFAULT.how ? "" : how,
+        palette: palette === (stats.by === null ? "viridis" : "categories") ? "" : palette,
+        alpha: minAlpha === state.LOOK_DEFAULT.minAlpha ? "" : String(minAlpha),
+        markers: markersMax === state.LOOK_DEFAULT.markersMax ? "" : String(markersMax),
+        theme: state.theme.value === systemTheme() ? "" : state.theme.value,
+        charts: chartsToText(state.charts.value, inferCharts(stats)),
+      };
+      history.replaceState(null, "", `#${encodeView({ camera: this.#camera, selection: state.selection.value, settings })}`);
+    }, ADDRESS_DELAY_MS);
+  }
+
+  async #attempt(title: string, job: () => Promise<void>): Promise<void> {
+    try {
+      await job();
+    } catch (error) {
+      this.#failed(title, error, () => void this.#attempt(title, job));
+    }
+  }
+
+  #failed(title: string, error: unknown, retry: (() => void) | null): void {
+    if (isAbort(error)) return;
+    const again = retry
+      ? (): void => {
+          state.problem.value = null;
+          retry();
+        }
+      : null;
+    state.problem.value = { title: title.charAt(0).toUpperCase() + title.slice(1), detail: messageOf(error), retry: again };
+  }
+}
+
+export function systemTheme(): state.Theme {
+  return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+}
+
+function brushed(selection: Selection): boolean {
+  return Object.keys(selection.brushes).length > 0 || selection.area !== null;
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof RequestError) return error.status > 0 ? `${error.message} (${error.status})` : error.message;
+  return error instanceof Error ? error.message : String(error);
+}
+
+function markerOf(row: Row): Marker[] {
+  const place = (names: readonly string[]): number | null => {
+    for (const name of names) {
+      const value = row[name] ?? row[Object.keys(row).find((key) => key.toLowerCase() === name) ?? ""];
+      if (typeof value === "number") return value;
+    }
+    return null;
+  };
+  const lon = place(["lon", "longitude", "lng", "x"]);
+  const lat = place(["lat", "latitude", "y"]);
+  if (lon === null || lat === null) return [];
+  const by = state.stats.value?.by;
+  const value = by ? row[by] : null;
+  const categories = state.stats.value?.categories ?? [];
+  const category =
+    categories.find((candidate) => (value === null || value === undefined ? candidate.kind === "null" : candidate.kind === "value" && candidate.value === String(value))) ??
+    categories.find(({ kind }) => kind === "other");
+  return [{ lon, lat, row, color: by && category ? category.color : "#3b82f6" }];
+}
+
+function lookFrom(settings: Readonly<Record<string, string>>, hasCategories: boolean): state.Look {
+  const how = SCALES.find((name): name is ScaleName => name === settings["how"]) ?? state.LOOK_DEFAULT.how;
+  const asked = settings["palette"] ?? "";
+  const palette = isCmap(asked) ? asked : hasCategories ? "categories" : "viridis";
+  const within = (text: string | undefined, lo: number, hi: number, fallback: number): number => {
+    const value = Number(text ?? Number.NaN);
+    return Number.isFinite(value) ? Math.max(lo, Math.min(hi, Math.round(value))) : fallback;
+  };
+  return {
+    how,
+    palette,
+    minAlpha: within(settings["alpha"], 1, 255, state.LOOK_DEFAULT.minAlpha),
+    markersMax: within(settings["markers"], 0, 10_000, state.LOOK_DEFAULT.markersMax),
+  };
+}
+
+/** Charts that differ from what was inferred: `+name` open, `-name` folded, `~name` other scale. */
+function chartsToText(charts: readonly state.Chart[], inferred: readonly state.Chart[]): string {
+  return charts
+    .flatMap((chart) => {
+      const before = inferred.find(({ column }) => column.name === chart.column.name);
+      const name = chart.column.name;
+      return [...(before?.open !== chart.open ? [`${chart.open ? "+" : "-"}${name}`] : []), ...(before?.scale !== chart.scale ? [`~${name}`] : [])];
+    })
+    .join(",");
+}
+
+function chartsFrom(inferred: readonly state.Chart[], settings: Readonly<Record<string, string>>, selection: Selection): state.Chart[] {
+  const marks = new Set((settings["charts"] ?? "").split(","));
+  return inferred.map((chart): state.Chart => {
+    const { name } = chart.column;
+    const open = marks.has(`+${name}`) || name in selection.brushes || (chart.open && !marks.has(`-${name}`));
+    return { ...chart, open, scale: marks.has(`~${name}`) ? (chart.scale === "log10" ? "linear" : "log10") : chart.scale };
+  });
+}

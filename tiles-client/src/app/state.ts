@@ -1,0 +1,139 @@
+/**
+ * Everything the dashboard shows, as signals. Components read them and call the controller; only the controller and
+ * the map write them. Holds no logic beyond what follows from other signals.
+ */
+
+import { computed, signal } from "@preact/signals";
+import {
+  EVERYTHING,
+  categoryKey,
+  isEverything,
+  type Bounds,
+  type CmapName,
+  type Column,
+  type CrossfilterAnswer,
+  type DatasetEntry,
+  type Histogram,
+  type RangeBin,
+  type Row,
+  type ScaleName,
+  type Selection,
+  type Stats,
+  type TileId,
+  type ValueBin,
+} from "../core/index.js";
+
+export type Theme = "light" | "dark";
+export type Tool = "pan" | "box" | "lasso";
+export type Palette = "categories" | CmapName;
+
+export interface Look {
+  readonly how: ScaleName;
+  readonly palette: Palette;
+  /** Opacity of the smallest count, 1-255. */
+  readonly minAlpha: number;
+  /** At this many points in view or fewer, they become markers; 0 for never. */
+  readonly markersMax: number;
+}
+
+export const LOOK_DEFAULT: Look = { how: "eq_hist", palette: "categories", minAlpha: 70, markersMax: 1000 };
+
+/** One column's place in the panel. */
+export interface Chart {
+  readonly column: Column;
+  readonly kind: "range" | "values";
+  readonly open: boolean;
+  readonly scale: "linear" | "log10";
+  readonly logCounts: boolean;
+  readonly search: string;
+}
+
+export interface Hover {
+  /** Screen position, CSS pixels. */
+  readonly x: number;
+  readonly y: number;
+  /** Visible counts per category, or of the only plane. */
+  readonly counts: readonly number[];
+  readonly row?: Row;
+}
+
+export interface RowList {
+  readonly tile: TileId;
+  readonly pixel: readonly [number, number];
+  readonly total: number;
+  readonly rows: readonly Row[];
+  readonly loading: boolean;
+  readonly problem: string | null;
+}
+
+export interface Problem {
+  readonly title: string;
+  readonly detail: string;
+  readonly retry: (() => void) | null;
+}
+
+export const datasets = signal<readonly DatasetEntry[]>([]);
+export const stats = signal<Stats | null>(null);
+export const selection = signal<Selection>(EVERYTHING);
+export const canUndo = signal(false);
+export const canRedo = signal(false);
+export const look = signal<Look>(LOOK_DEFAULT);
+export const theme = signal<Theme>("light");
+export const view = signal<{ readonly bounds: Bounds; readonly zoom: number } | null>(null);
+export const charts = signal<readonly Chart[]>([]);
+export const answer = signal<CrossfilterAnswer | null>(null);
+/** Histograms of the same view without any brush. */
+export const ghosts = signal<Readonly<Record<string, Histogram>>>({});
+export const tilesDone = signal(0);
+export const tilesAll = signal(0);
+export const asking = signal(false);
+export const problem = signal<Problem | null>(null);
+export const hover = signal<Hover | null>(null);
+export const rowList = signal<RowList | null>(null);
+export const tool = signal<Tool>("pan");
+export const showingMarkers = signal(false);
+export const playing = signal<string | null>(null);
+/** Said to screen readers, politely. */
+export const announcement = signal("");
+
+export const byColumn = computed<Column | undefined>(() => stats.value?.columns.find(({ name }) => name === stats.value?.by));
+
+/** Per plane: does it count? */
+export const visiblePlanes = computed<readonly boolean[]>(() => {
+  const hidden = new Set(selection.value.hidden);
+  return (stats.value?.categories ?? []).map((category) => !hidden.has(categoryKey(category)));
+});
+
+export const isFiltered = computed(() => !isEverything(selection.value));
+
+/** Points of a bin in visible categories. */
+export function visibleCount(bin: RangeBin | ValueBin, visible: readonly boolean[]): number {
+  if (!bin.counts || visible.every(Boolean)) return bin.count;
+  return bin.counts.reduce((sum, count, c) => sum + ((visible[c] ?? true) ? count : 0), 0);
+}
+
+/** Points in view per category, under every brush. Hidden categories keep their number: they are there, not drawn. */
+export const categoryCounts = computed<readonly number[] | null>(() => {
+  const name = stats.value?.by;
+  const histogram = name ? answer.value?.histograms[name] : undefined;
+  if (!histogram || !stats.value) return null;
+  const byValue = new Map(histogram.bins.map((bin) => ["value" in bin ? String(bin.value) : "", bin.count]));
+  const named = stats.value.categories.filter(({ kind }) => kind === "value");
+  const known = named.reduce((sum, { value }) => sum + (byValue.get(String(value)) ?? 0), 0);
+  const all = histogram.bins.reduce((sum, { count }) => sum + count, 0) + (histogram.other?.count ?? 0);
+  const listsNull = byValue.has("null");
+  return stats.value.categories.map(({ kind, value }) => {
+    if (kind === "value") return byValue.get(String(value)) ?? 0;
+    if (kind === "null") return listsNull ? (byValue.get("null") ?? 0) : histogram.nulls;
+    return all - known - (listsNull ? (byValue.get("null") ?? 0) : 0);
+  });
+});
+
+/** Points in view under every brush, in visible categories. */
+export const selectedInView = computed<number | null>(() => {
+  if (!answer.value) return null;
+  const counts = categoryCounts.value;
+  const visible = visiblePlanes.value;
+  if (!counts || visible.every(Boolean)) return answer.value.selected;
+  return counts.reduce((sum, count, c) => sum + ((visible[c] ?? true) ? count : 0), 0);
+});

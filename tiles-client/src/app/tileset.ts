@@ -1,0 +1,248 @@
+/**
+ * The count tiles of the map: which are wanted, which are on their way, and what to draw meanwhile. Requests run a few
+ * at a time, nearest to the middle first; a new filter aborts the old filter's requests, and what was there stays on
+ * screen until its successor has come.
+ */
+
+import {
+  Shading,
+  TileCache,
+  createScale,
+  isAbort,
+  type CountTile,
+  type Dataset,
+  type Distribution,
+  type Style,
+  type TileId,
+} from "../core/index.js";
+import type { Placed } from "../maplibre/index.js";
+import type { Look } from "./state.js";
+
+/** Browsers open six connections to one HTTP/1.1 origin; two are left for histograms and legends. */
+const REQUESTS_MAX = 4;
+
+/** A filter's tiles may take this long before a newer filter, still being dragged, aborts them. */
+const PATIENCE_MS = 200;
+
+/** Zoom levels to look up and down for something to draw while a tile is awaited. */
+const FALLBACK_LEVELS = 4;
+
+export interface Wanted {
+  readonly id: TileId;
+  readonly wrap: number;
+}
+
+export interface TileSetEvents {
+  readonly onChange: () => void;
+  readonly onProgress: (done: number, all: number) => void;
+  readonly onError: (error: unknown) => void;
+}
+
+export class TileSet {
+  readonly #cache = new TileCache();
+  readonly #distributions = new Map<string, Distribution>();
+  readonly #shadings = new Map<Distribution, Shading>();
+  /** The newest tile that was ever shown per place, whatever its filter. */
+  #latest = new Map<string, CountTile>();
+  #wanted: readonly Wanted[] = [];
+  #zoom = 0;
+  #filter = "";
+  #since = 0;
+  #nextFilter: { filter: string; timer: ReturnType<typeof setTimeout> } | null = null;
+  #generation = new AbortController();
+  #running = new Set<string>();
+  #failed = new Set<string>();
+  #styleFor: ((distribution: Distribution) => Shading) | null = null;
+
+  constructor(
+    readonly dataset: Dataset,
+    readonly version: string,
+    readonly events: TileSetEvents,
+  ) {}
+
+  /** The tiles in view, nearest to the middle first. All of one zoom. */
+  want(wanted: readonly Wanted[]): void {
+    this.#wanted = wanted;
+    this.#zoom = wanted[0]?.id.z ?? this.#zoom;
+    this.#failed.clear();
+    this.#pump();
+  }
+
+  /** A new filter. While the old one's tiles are still coming they get a moment to finish, so that a drag shows something. */
+  filter(filter: string): void {
+    if (filter === (this.#nextFilter?.filter ?? this.#filter)) return;
+    if (this.#nextFilter) clearTimeout(this.#nextFilter.timer);
+    this.#nextFilter = null;
+    const age = performance.now() - this.#since;
+    if (this.#running.size > 0 && age < PATIENCE_MS) {
+      this.#nextFilter = { filter, timer: setTimeout(() => this.#switch(filter), PATIENCE_MS - age) };
+    } else this.#switch(filter);
+  }
+
+  #switch(filter: string): void {
+    this.#nextFilter = null;
+    this.#generation.abort();
+    this.#generation = new AbortController();
+    this.#running.clear();
+    this.#failed.clear();
+    this.#filter = filter;
+    this.#since = performance.now();
+    this.#pump();
+    this.events.onChange();
+  }
+
+  /** New colours: no request. */
+  restyle(look: Look, style: (look: Look) => Style): void {
+    this.#styleFor = (distribution) => new Shading(createScale(look.how, distribution), style(look));
+    this.#shadings.clear();
+    this.events.onChange();
+  }
+
+  /** Colours of a zoom: by the current filter's distribution, or the zoom's last known one. */
+  shading(zoom: number): Shading | null {
+    const distribution = this.#distributions.get(this.#distributionKey(zoom, this.#filter)) ?? this.#distributions.get(`last/${zoom}`);
+    if (!distribution || !this.#styleFor) return null;
+    let shading = this.#shadings.get(distribution);
+    if (!shading) {
+      shading = this.#styleFor(distribution);
+      this.#shadings.set(distribution, shading);
+    }
+    return shading;
+  }
+
+  /** What to draw now. */
+  *placed(): Iterable<Placed> {
+    for (const { id, wrap } of this.#wanted) {
+      const counts = this.#cache.peek(this.#tileKey(id, this.#filter)) ?? this.#latest.get(place(id));
+      if (counts) yield { counts, at: id, wrap };
+      else yield* this.#instead(id, wrap);
+    }
+  }
+
+  /** The current filter's counts of a tile, if they have come. */
+  counts(id: TileId): CountTile | undefined {
+    return this.#cache.peek(this.#tileKey(id, this.#filter));
+  }
+
+  get idle(): boolean {
+    return this.#running.size === 0 && this.#nextFilter === null;
+  }
+
+  close(): void {
+    this.#generation.abort();
+    if (this.#nextFilter) clearTimeout(this.#nextFilter.timer);
+    this.#nextFilter = null;
+    this.#cache.clear();
+  }
+
+  /** Part of the nearest ancestor, or the descendants that are there. */
+  *#instead(id: TileId, wrap: number): Iterable<Placed> {
+    for (let up = 1; up <= Math.min(FALLBACK_LEVELS, id.z); up++) {
+      const ancestor = { z: id.z - up, x: id.x >> up, y: id.y >> up };
+      const counts = this.#known(ancestor);
+      if (counts && this.shading(ancestor.z)) {
+        yield { counts, at: id, wrap };
+        return;
+      }
+    }
+    for (const [dx, dy] of [[0, 0], [1, 0], [0, 1], [1, 1]] as const) {
+      const child = { z: id.z + 1, x: 2 * id.x + dx, y: 2 * id.y + dy };
+      const counts = this.#known(child);
+      if (counts) yield { counts, at: child, wrap };
+    }
+  }
+
+  #known(id: TileId): CountTile | undefined {
+    return this.#cache.peek(this.#tileKey(id, this.#filter)) ?? this.#latest.get(place(id));
+  }
+
+  #pump(): void {
+    const missing = this.#wanted.filter(({ id }) => !this.#cache.peek(this.#tileKey(id, this.#filter)));
+    const places = new Set(missing.map(({ id }) => place(id)));
+    const all = new Set(this.#wanted.map(({ id }) => place(id))).size;
+    this.events.onProgress(all - places.size, all);
+    const zoom = this.#zoom;
+    if (this.#wanted.length > 0 && !this.#distributions.has(this.#distributionKey(zoom, this.#filter))) this.#loadDistribution(zoom);
+    for (const { id } of missing) {
+      if (this.#running.size >= REQUESTS_MAX) break;
+      this.#loadTile(id);
+    }
+    if (this.#running.size === 0 && this.#nextFilter) {
+      clearTimeout(this.#nextFilter.timer);
+      this.#switch(this.#nextFilter.filter);
+    }
+  }
+
+  #loadTile(id: TileId): void {
+    const key = this.#tileKey(id, this.#filter);
+    const filter = this.#filter;
+    this.#run(key, async (signal) => {
+      const tile = await this.#cache.load(key, (inner) => this.dataset.countTile(id, { ...(filter ? { filter } : {}), v: this.version }, inner), signal);
+      this.#remember(id, tile);
+    });
+  }
+
+  #loadDistribution(zoom: number): void {
+    const filter = this.#filter;
+    const key = this.#distributionKey(zoom, filter);
+    this.#run(key, async (signal) => {
+      const { distribution } = await this.dataset.legend({ zoom, ...(filter ? { filter } : {}) }, signal);
+      this.#distributions.set(key, distribution);
+      this.#distributions.set(`last/${zoom}`, distribution);
+      forgetBeyond(this.#distributions, DISTRIBUTIONS_MAX);
+      forgetBeyond(this.#shadings, DISTRIBUTIONS_MAX);
+    });
+  }
+
+  #run(key: string, job: (signal: AbortSignal) => Promise<void>): void {
+    if (this.#running.has(key) || this.#failed.has(key)) return;
+    this.#running.add(key);
+    const { signal } = this.#generation;
+    job(signal)
+      .then(
+        () => {
+          if (!signal.aborted) this.events.onChange();
+        },
+        (error: unknown) => {
+          if (isAbort(error)) return;
+          // Asked for again with the next view or filter, not in a loop.
+          this.#failed.add(key);
+          this.events.onError(error);
+        },
+      )
+      .finally(() => {
+        if (signal.aborted) return;
+        this.#running.delete(key);
+        this.#pump();
+      });
+  }
+
+  #remember(id: TileId, tile: CountTile): void {
+    this.#latest.delete(place(id));
+    this.#latest.set(place(id), tile);
+    forgetBeyond(this.#latest, LATEST_MAX);
+  }
+
+  #tileKey(id: TileId, filter: string): string {
+    return `${place(id)}?${filter}`;
+  }
+
+  #distributionKey(zoom: number, filter: string): string {
+    return `distribution/${zoom}?${filter}`;
+  }
+}
+
+/** Two screens of tiles. */
+const LATEST_MAX = 128;
+const DISTRIBUTIONS_MAX = 64;
+
+function place({ z, x, y }: TileId): string {
+  return `${z}/${x}/${y}`;
+}
+
+function forgetBeyond<K, V>(map: Map<K, V>, max: number): void {
+  for (const key of map.keys()) {
+    if (map.size <= max) break;
+    map.delete(key);
+  }
+}

@@ -1,0 +1,91 @@
+/** How counts become colours: scale, palette, opacity, and when single points appear. */
+
+import { useSignal } from "@preact/signals";
+import { CMAPS, cmapColors, type ScaleName } from "../../core/index.js";
+import type { Controller } from "../controller.js";
+import { compact } from "../format.js";
+import * as state from "../state.js";
+
+const SCALE_LABELS: readonly { readonly how: ScaleName; readonly label: string; readonly hint: string }[] = [
+  { how: "eq_hist", label: "Rank", hint: "Equalised: every shade covers as many pixels (eq_hist)" },
+  { how: "log", label: "Log", hint: "Logarithm of the count" },
+  { how: "cbrt", label: "Cube root", hint: "Cube root of the count" },
+  { how: "linear", label: "Linear", hint: "The count itself" },
+];
+
+const MARKER_CHOICES = [0, 200, 1000, 5000] as const;
+
+export function LookControls({ controller }: { controller: Controller }) {
+  const look = state.look.value;
+  const open = useSignal(false);
+  const hasCategories = state.stats.value?.by != null;
+  return (
+    <section class="card" aria-label="Colours">
+      <header class="card-head">
+        <h3>
+          <button type="button" class="fold" aria-expanded={open.value} onClick={() => (open.value = !open.value)}>
+            Colours
+          </button>
+        </h3>
+        <span class="card-note">{open.value ? "" : `${SCALE_LABELS.find(({ how }) => how === look.how)?.label ?? ""}, ${look.palette}`}</span>
+      </header>
+      {open.value && (
+        <div class="form">
+          <div class="segments" role="radiogroup" aria-label="Scale">
+            {SCALE_LABELS.map(({ how, label, hint }) => (
+              <button key={how} type="button" role="radio" aria-checked={look.how === how} title={hint} onClick={() => controller.restyle({ how })}>
+                {label}
+              </button>
+            ))}
+          </div>
+          <div class="palettes" role="radiogroup" aria-label="Palette">
+            {hasCategories && <Swatches name="categories" colors={(state.stats.value?.categories ?? []).map(({ color }) => color)} hard controller={controller} />}
+            {CMAPS.map((name) => (
+              <Swatches key={name} name={name} colors={cmapColors(name).filter((_, k) => k % 32 === 0 || k === 255).map(([r, g, b]) => `rgb(${r} ${g} ${b})`)} controller={controller} />
+            ))}
+          </div>
+          {look.palette === "categories" && (
+            <label class="slider">
+              <span>Faintest opacity</span>
+              <input type="range" min="10" max="255" value={look.minAlpha} onInput={(event) => controller.restyle({ minAlpha: Number(event.currentTarget.value) })} />
+              <output>{Math.round((100 * look.minAlpha) / 255)}%</output>
+            </label>
+          )}
+          <div class="choice">
+            <span id="markers-label">Single points below</span>
+            <div class="segments" role="radiogroup" aria-labelledby="markers-label">
+              {MARKER_CHOICES.map((max) => (
+                <button key={max} type="button" role="radio" aria-checked={look.markersMax === max} onClick={() => controller.restyle({ markersMax: max })}>
+                  {max === 0 ? "Never" : compact(max)}
+                </button>
+              ))}
+            </div>
+          </div>
+        </div>
+      )}
+    </section>
+  );
+}
+
+interface SwatchesProps {
+  readonly name: state.Palette;
+  readonly colors: readonly string[];
+  readonly hard?: boolean;
+  readonly controller: Controller;
+}
+
+function Swatches({ name, colors, hard = false, controller }: SwatchesProps) {
+  const stops = hard ? colors.map((color, k) => `${color} ${(100 * k) / colors.length}% ${(100 * (k + 1)) / colors.length}%`) : colors;
+  return (
+    <button
+      type="button"
+      role="radio"
+      class="palette"
+      aria-checked={state.look.value.palette === name}
+      aria-label={name}
+      title={name}
+      style={{ background: `linear-gradient(90deg, ${stops.length > 1 ? stops.join(", ") : `${colors[0] ?? "#888"}, ${colors[0] ?? "#888"}`})` }}
+      onClick={() => controller.restyle({ palette: name })}
+    />
+  );
+}

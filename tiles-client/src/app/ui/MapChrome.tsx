@@ -1,0 +1,99 @@
+/** What floats over the map: tools, the progress line, the count under the cursor, problems. */
+
+import type { Controller } from "../controller.js";
+import { cell, count, title } from "../format.js";
+import * as state from "../state.js";
+import { IconButton } from "./icons.js";
+
+export function Tools({ controller }: { controller: Controller }) {
+  const toggle = (tool: state.Tool): void => {
+    state.tool.value = state.tool.value === tool ? "pan" : tool;
+  };
+  return (
+    <div class="tools">
+      <div class="tool-group" role="group" aria-label="Zoom">
+        <IconButton icon="plus" label="Zoom in" onClick={() => controller.zoomBy(1)} />
+        <IconButton icon="minus" label="Zoom out" onClick={() => controller.zoomBy(-1)} />
+        <IconButton icon="fit" label="Show all points" onClick={() => controller.fit()} />
+      </div>
+      <div class="tool-group" role="group" aria-label="Select on the map">
+        <IconButton icon="box" label="Select a box" pressed={state.tool.value === "box"} onClick={() => toggle("box")} />
+        <IconButton icon="lasso" label="Select with a lasso" pressed={state.tool.value === "lasso"} onClick={() => toggle("lasso")} />
+      </div>
+    </div>
+  );
+}
+
+export function Progress() {
+  const [done, all] = [state.tilesDone.value, state.tilesAll.value];
+  const busy = done < all || state.asking.value;
+  return <div class={`progress${busy ? " is-busy" : ""}`} role="progressbar" aria-label="Loading tiles" aria-valuemin={0} aria-valuemax={all} aria-valuenow={done} style={{ "--done": all > 0 ? Math.max(0.05, done / all) : 1 }} />;
+}
+
+/** Categories named in the tooltip. */
+const TOOLTIP_ROWS = 8;
+
+/** Columns of a marker's row in the tooltip. */
+const TOOLTIP_COLUMNS = 10;
+
+export function Tooltip() {
+  const hover = state.hover.value;
+  const stats = state.stats.value;
+  if (!hover || !stats) return null;
+  const right = hover.x > window.innerWidth - 240;
+  const low = hover.y > window.innerHeight - 220;
+  const style = { transform: `translate(${hover.x + (right ? -12 : 12)}px, ${hover.y + (low ? -12 : 12)}px) translate(${right ? "-100%" : "0"}, ${low ? "-100%" : "0"})` };
+  if (hover.row) {
+    const cells = Object.entries(hover.row).filter(([, value]) => value !== null && value !== "");
+    return (
+      <div class="tooltip" style={style} role="status">
+        <dl>
+          {cells.slice(0, TOOLTIP_COLUMNS).map(([name, value]) => (
+            <div key={name}>
+              <dt>{title(name)}</dt>
+              <dd>{cell(value)}</dd>
+            </div>
+          ))}
+        </dl>
+      </div>
+    );
+  }
+  const total = hover.counts.reduce((sum, amount) => sum + amount, 0);
+  const named = stats.by === null ? [] : hover.counts.map((amount, c) => ({ amount, category: stats.categories[c] })).filter(({ amount }) => amount > 0).sort((a, b) => b.amount - a.amount);
+  return (
+    <div class="tooltip" style={style}>
+      <strong>{count(total)}</strong> {total === 1 ? "point" : "points"} in this pixel
+      {named.length > 0 && (
+        <ul>
+          {named.slice(0, TOOLTIP_ROWS).map(({ amount, category }) => (
+            <li key={category?.label}>
+              <span class="swatch" style={{ "--swatch": category?.color ?? "#888" }} />
+              <span>{category?.label}</span>
+              <b>{count(amount)}</b>
+            </li>
+          ))}
+        </ul>
+      )}
+      {named.length > TOOLTIP_ROWS && <div class="muted">and {named.length - TOOLTIP_ROWS} more categories</div>}
+    </div>
+  );
+}
+
+export function ProblemBanner() {
+  const problem = state.problem.value;
+  if (!problem) return null;
+  return (
+    <div class="problem" role="alert">
+      <div>
+        <strong>{problem.title}</strong>
+        <p>{problem.detail}</p>
+      </div>
+      {problem.retry && (
+        <button type="button" class="chip" onClick={problem.retry}>
+          Try again
+        </button>
+      )}
+      <IconButton icon="close" label="Dismiss" onClick={() => (state.problem.value = null)} />
+    </div>
+  );
+}
