@@ -4,6 +4,7 @@
 //! Commands print their answer with `writeln!(stdout.lock(), ..)?`, never with `println!`, which panics when the reader of a pipe
 //! has gone; `main` takes such an error for success.
 
+pub mod bench;
 pub mod generate;
 pub mod ingest;
 pub mod progress;
@@ -21,6 +22,7 @@ pub struct Cli {
 
 #[derive(clap::Subcommand, Debug)]
 pub enum Command {
+    Bench(bench::BenchArgs),
     Ingest(Box<ingest::IngestArgs>),
     Generate(generate::GenerateArgs),
 }
@@ -32,6 +34,7 @@ impl Cli {
     /// Whatever the command failed with; the chain of causes reads as one sentence when joined by ": ".
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
+            Command::Bench(args) => bench::run(args),
             Command::Ingest(args) => ingest::run(*args),
             Command::Generate(args) => generate::run(args),
         }

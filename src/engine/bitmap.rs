@@ -7,6 +7,8 @@
 //!
 //! 0.133 bytes a point. As u32 halves, little endian, the words are what the shaders read.
 
+use std::sync::Arc;
+
 /// Points per rank: eight words, one cache line.
 pub const RANK_POINTS: usize = 512;
 const RANK_WORDS: usize = RANK_POINTS / 64;
@@ -17,10 +19,12 @@ pub struct Bitmap {
     pub ranks: Vec<u32>,
 }
 
-/// The bitmaps of one part, one per group.
+/// The bitmaps of one part: one per group, and their union. Shared, because the unfiltered selection and a selection without
+/// categories hold the same bits under several names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupedBitmaps {
-    pub groups: Vec<Bitmap>,
+    pub groups: Vec<Arc<Bitmap>>,
+    pub all: Arc<Bitmap>,
 }
 
 impl Bitmap {
@@ -62,9 +66,22 @@ impl Bitmap {
         self.ranks[block] + whole + part
     }
 
-    /// Selected points in `from..to`.
+    /// Selected points in `from..to`: of a short range the words themselves are counted, of a long one the ranks subtracted.
+    #[inline(always)]
     pub fn count(&self, from: u32, to: u32) -> u32 {
-        self.rank(to) - self.rank(from)
+        let (first, last) = (from as usize / 64, to as usize / 64);
+        let head = u64::MAX << (from % 64);
+        let tail = !(u64::MAX << (to % 64));
+        if first == last {
+            // An empty range at the very end points past the last word.
+            return self.words.get(first).map_or(0, |word| (word & head & tail).count_ones());
+        }
+        if last - first > RANK_WORDS {
+            return self.rank(to) - self.rank(from);
+        }
+        let inner: u32 = self.words[first + 1..last].iter().map(|word| word.count_ones()).sum();
+        let end = self.words.get(last).map_or(0, |word| (word & tail).count_ones());
+        (self.words[first] & head).count_ones() + inner + end
     }
 
     pub fn bytes(&self) -> usize {
@@ -73,8 +90,16 @@ impl Bitmap {
 }
 
 impl GroupedBitmaps {
+    /// Bitmaps without categories: one group, which is the union.
+    pub fn ungrouped(all: Bitmap) -> GroupedBitmaps {
+        let all = Arc::new(all);
+        GroupedBitmaps { groups: vec![all.clone()], all }
+    }
+
+    /// Bytes held, each bitmap once.
     pub fn bytes(&self) -> usize {
-        self.groups.iter().map(Bitmap::bytes).sum()
+        let groups = self.groups.iter().filter(|group| !Arc::ptr_eq(group, &self.all));
+        self.all.bytes() + groups.map(|group| group.bytes()).sum::<usize>()
     }
 }
 
@@ -107,6 +132,12 @@ mod tests {
                 before += u32::from(bit);
             }
             prop_assert_eq!(bitmap.rank(bits.len() as u32), before);
+            for from in (0..=bits.len()).step_by(37) {
+                for to in (from..=bits.len()).step_by(61).chain([bits.len()]) {
+                    let expected = bits[from..to].iter().filter(|bit| **bit).count();
+                    prop_assert_eq!(bitmap.count(from as u32, to as u32) as usize, expected);
+                }
+            }
         }
     }
 }

@@ -78,7 +78,7 @@ pub struct Selection {
 
 pub enum SelectionBody {
     /// Bitmaps of every part, on the host.
-    Host(Vec<GroupedBitmaps>),
+    Host(Arc<Vec<GroupedBitmaps>>),
     /// Whatever the GPU engine keeps.
     Device(Box<dyn Any + Send + Sync>),
 }
