@@ -5,4 +5,4 @@ mod palette;
 mod png;
 
 pub use npy::{NpyDtype, npy};
-pub use png::{Quality, empty_png, png};
+pub use png::{Quality, empty_png, png, png_of_width};

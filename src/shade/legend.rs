@@ -8,6 +8,8 @@ use serde::Serialize;
 
 /// Intensities that a legend names, evenly spaced.
 const STOPS_MAX: usize = 6;
+/// Colours of a ramp: as many as a bar of 160 pixels needs for a smooth gradient.
+const RAMP_STEPS: usize = 33;
 
 /// What the colours of one zoom, filter and style mean. Serialises as legend.json.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,6 +22,10 @@ pub struct Legend {
     pub categories: Vec<LegendCategory>,
     /// Ascending by count, without repeats; none where no pixel has points.
     pub stops: Vec<Stop>,
+    /// `#rrggbb` at even intensities from 0 to 1, if pixels are coloured by their total; else empty, and opacity says how many.
+    pub ramp: Vec<String>,
+    /// The opacity at intensity 0; that at 1 is 255. 255 if pixels are coloured by their total.
+    pub min_alpha: u8,
     /// The radius in pixels of the circle whose points a pixel's count is.
     pub spread_pixels: usize,
 }
@@ -74,6 +80,11 @@ impl Legend {
             normalize: style.normalize.name(),
             categories: categories.iter().zip(looks).map(of_category).collect(),
             stops: stops(&shader),
+            ramp: (0..RAMP_STEPS)
+                .filter_map(|i| shader.ramp_at(i as f64 / (RAMP_STEPS - 1) as f64))
+                .map(|c| c.to_string())
+                .collect(),
+            min_alpha: if shader.ramp_at(0.0).is_some() { 255 } else { style.min_alpha },
             spread_pixels,
         })
     }
@@ -86,11 +97,9 @@ fn stops(shader: &Shader) -> Vec<Stop> {
         (0..STOPS_MAX).map(|i| normalization.count_at(i as f64 / (STOPS_MAX - 1) as f64).max(1)).collect();
     counts.dedup();
     let stop = |count| {
-        let (alpha, color) = match shader.paint_of(normalization, count) {
-            Err(alpha) => (alpha, None),
-            Ok(color) => (255, Some(color.to_string())),
-        };
-        Stop { count, intensity: normalization.intensity(count), alpha, color }
+        let intensity = normalization.intensity(count);
+        let alpha = shader.alpha_at(intensity);
+        Stop { count, intensity, alpha, color: shader.ramp_at(intensity).map(|color| color.to_string()) }
     };
     counts.into_iter().map(stop).collect()
 }

@@ -9,9 +9,11 @@
 //! This module knows nothing of tiles' addresses, of requests, of how points were counted or of how images are encoded.
 //! The formulas are Datashader's; what differs, and why, is said where it differs.
 
+mod canvas;
 mod cmap;
 mod color;
 mod legend;
+mod legend_image;
 mod normalize;
 mod shader;
 mod spread;
@@ -20,7 +22,11 @@ mod style;
 pub use cmap::Cmap;
 pub use color::{Category, CategoryKind, Rgb};
 pub use legend::{Legend, LegendCategory, Stop};
+pub use legend_image::{LegendImage, legend_image};
 pub use normalize::Normalization;
 pub use shader::Shader;
 pub use spread::{SPREAD_PIXELS_MAX, SpreadDensity, halo, spread};
 pub use style::{How, Normalize, Spread, Style, StyleError};
+
+#[cfg(test)]
+mod golden_tests;

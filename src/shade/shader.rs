@@ -28,7 +28,7 @@ pub struct Shader {
 
 /// What the colour of a pixel says.
 #[derive(Clone, Debug)]
-enum Paint {
+pub(super) enum Paint {
     /// Which categories; how many is said by opacity.
     Mix,
     /// How many.
@@ -74,7 +74,7 @@ impl Shader {
         Ok(Shader::with_paint(style, visible, planes, paint, distribution))
     }
 
-    fn with_paint(
+    pub(super) fn with_paint(
         style: &Style,
         visible: Vec<(usize, Rgb)>,
         planes: usize,
@@ -115,13 +115,15 @@ impl Shader {
         self.zoom.as_ref().map(|zoom| &zoom.normalization)
     }
 
-    /// What a pixel with `count` points shows at this intensity: the opacity of a mix (`Err`) or a ramp's colour (`Ok`).
-    pub(super) fn paint_of(&self, normalization: &Normalization, count: u32) -> Result<Rgb, u8> {
-        let [r, g, b, a] = paint_at(&self.paint, normalization.intensity(count), self.style.min_alpha);
-        match self.paint {
-            Paint::Mix => Err(a),
-            Paint::Ramp(_) => Ok(Rgb([r, g, b])),
-        }
+    /// The opacity of a pixel of this intensity.
+    pub(super) fn alpha_at(&self, intensity: f64) -> u8 {
+        paint_at(&self.paint, intensity, self.style.min_alpha)[3]
+    }
+
+    /// The colour of a pixel of this intensity; `None` if its categories say it.
+    pub(super) fn ramp_at(&self, intensity: f64) -> Option<Rgb> {
+        let [r, g, b, _] = paint_at(&self.paint, intensity, self.style.min_alpha);
+        matches!(self.paint, Paint::Ramp(_)).then_some(Rgb([r, g, b]))
     }
 
     fn shade_with(&self, grid: &CountGrid, normalization: &Normalization, paints: &PaintTable) -> Vec<u8> {
