@@ -1,4 +1,5 @@
-// Writes public/basemap.json: Natural Earth land and country borders, clipped at the antimeridian.
+// Writes public/basemap.json: Natural Earth land and country borders, clipped at the antimeridian, and the names of
+// large cities from cities.csv (GeoNames, CC BY; rank 0 is seen first).
 //
 // world-atlas is stitched across the antimeridian for spherical clipping; drawn flat it smears Russia and Fiji over
 // the whole map. Projecting with an equirectangular of 180/pi pixels per radian cuts it there again, in degrees.
@@ -48,5 +49,14 @@ const collection = {
     asFeature("border", degrees(mesh(atlas, atlas.objects.countries, (a, b) => a !== b))),
   ],
 };
+const cities = readFileSync(new URL("cities.csv", import.meta.url), "utf8").trim().split("\n").slice(1);
+for (const city of cities) {
+  const [name, lon, lat, rank] = city.split(",");
+  collection.features.push({
+    type: "Feature",
+    properties: { kind: "city", name, rank: Number(rank) },
+    geometry: { type: "Point", coordinates: [Number(lon), Number(lat)] },
+  });
+}
 mkdirSync(new URL("../public", import.meta.url), { recursive: true });
 writeFileSync(new URL("../public/basemap.json", import.meta.url), JSON.stringify(collection));

@@ -1,11 +1,12 @@
-/** The offline basemap as a MapLibre style: Natural Earth land and borders, light and dark, no glyphs, no requests but one. */
+/** The offline basemap as a MapLibre style: Natural Earth land and borders and GeoNames' largest cities, light
+ * and dark. No glyph files: MapLibre draws the letters itself. One request. */
 
-import type { StyleSpecification } from "maplibre-gl";
+import type { LayerSpecification, StyleSpecification } from "maplibre-gl";
 import type { Theme } from "./state.js";
 
-const INK: Record<Theme, { sea: string; land: string; border: string; area: string }> = {
-  light: { sea: "#e3e9ee", land: "#fbfaf8", border: "#cfd4da", area: "#1f5fd6" },
-  dark: { sea: "#0b0f14", land: "#171d25", border: "#2c3540", area: "#8ab4ff" },
+const INK: Record<Theme, { sea: string; land: string; border: string; area: string; name: string }> = {
+  light: { sea: "#e3e9ee", land: "#fbfaf8", border: "#cfd4da", area: "#1f5fd6", name: "#3c4652" },
+  dark: { sea: "#0b0f14", land: "#171d25", border: "#2c3540", area: "#8ab4ff", name: "#c3ccd6" },
 };
 
 /** Layers that points are drawn below: areas and markers. */
@@ -16,7 +17,7 @@ export function basemapStyle(theme: Theme, bordersShown = true): StyleSpecificat
   return {
     version: 8,
     sources: {
-      world: { type: "geojson", data: `${import.meta.env.BASE_URL}basemap.json`, maxzoom: 8, buffer: 16, tolerance: 0.3, attribution: "Natural Earth" },
+      world: { type: "geojson", data: `${import.meta.env.BASE_URL}basemap.json`, maxzoom: 8, buffer: 16, tolerance: 0.3, attribution: "Natural Earth, GeoNames" },
       area: { type: "geojson", data: EMPTY },
       markers: { type: "geojson", data: EMPTY },
     },
@@ -44,6 +45,15 @@ export function basemapStyle(theme: Theme, bordersShown = true): StyleSpecificat
           "circle-opacity": 0.9,
         },
       },
+      ...[0, 1, 2, 3, 4].map((rank): LayerSpecification => ({
+        id: `cities-${rank}`,
+        type: "symbol",
+        source: "world",
+        minzoom: 1.5 + 1.25 * rank,
+        filter: ["all", ["==", ["get", "kind"], "city"], ["==", ["get", "rank"], rank]],
+        layout: { "text-field": ["get", "name"], "text-size": 11, "text-font": ["sans-serif"], "text-padding": 12, "text-max-width": 8 },
+        paint: { "text-color": ink.name, "text-halo-color": ink.land, "text-halo-width": 1.25, "text-opacity": 0.85 },
+      })),
     ],
   };
 }

@@ -103,7 +103,10 @@ export class Controller {
     await this.#attempt(`the dataset “${name}” could not be opened`, async () => {
       const stats = await dataset.stats();
       const tiles = new TileSet(dataset, stats.data_version, {
-        onChange: () => this.#map?.repaint(),
+        onChange: () => {
+          this.#map?.repaint();
+          this.#describeScale();
+        },
         onProgress: (done, all) => batch(() => ((state.tilesDone.value = done), (state.tilesAll.value = all))),
         onError: (error) => this.#failed("some tiles could not be loaded", error, () => this.#map && this.#look()),
       });
@@ -134,6 +137,7 @@ export class Controller {
     this.#camera = camera;
     if (JSON.stringify(view) === JSON.stringify(state.view.value)) return;
     state.view.value = view;
+    this.#describeScale();
     this.#refresh();
     this.#writeAddress();
   }
@@ -209,16 +213,15 @@ export class Controller {
     state.hover.value = seen?.some((count) => count > 0) ? { x: at.x, y: at.y, counts: seen } : null;
   }
 
-  /** Lists the rows under a pixel. */
-  async listRows(tile: TileId, pixel: readonly [number, number]): Promise<void> {
+  /** Lists the rows under a pixel, or under the nearest one that has some. */
+  async listRows(tile: TileId, clicked: readonly [number, number]): Promise<void> {
     const session = this.#session;
     if (!session) return;
     this.#rowRequest.abort();
     const controller = new AbortController();
     this.#rowRequest = controller;
-    const counts = session.tiles.counts(tile)?.countsAt(pixel[0], pixel[1]);
-    const visible = state.visiblePlanes.value;
-    if (counts && !counts.some((count, c) => count > 0 && (visible[c] ?? true))) {
+    const pixel = session.tiles.nearest(tile, clicked, state.visiblePlanes.value);
+    if (!pixel) {
       state.rowList.value = null;
       return;
     }
@@ -347,6 +350,13 @@ export class Controller {
     this.#session?.tiles.restyle(state.look.value, ({ palette, minAlpha }): Style =>
       palette === "categories" ? { kind: "categories", colors, visible, minAlpha } : { kind: "ramp", ramp: cmapColors(palette), visible },
     );
+  }
+
+  /** Keeps the legend of counts true to what the map's colours mean now. */
+  #describeScale(): void {
+    const zoom = state.view.value?.zoom;
+    const shading = zoom === undefined ? null : (this.#session?.tiles.shading(zoom) ?? null);
+    if (state.shading.value !== shading) state.shading.value = shading;
   }
 
   /** Few enough points in view become markers. */

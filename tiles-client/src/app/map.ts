@@ -82,7 +82,7 @@ export class MapView {
       canvasContextAttributes: { antialias: false },
     });
     this.map.touchZoomRotate.disableRotation();
-    this.map.addControl(new maplibregl.AttributionControl({ compact: true, customAttribution: [] }), "bottom-right");
+    this.map.addControl(new maplibregl.AttributionControl({ compact: false }), "bottom-right");
     this.map.addControl(new maplibregl.ScaleControl({ maxWidth: 96 }), "bottom-right");
     this.map.on("style.load", () => this.#styled());
     this.map.on("move", () => this.#moved());
@@ -90,8 +90,9 @@ export class MapView {
     this.map.on("mousemove", (event) => this.#hover(event));
     this.map.on("mouseout", () => this.#events.onHover(null));
     this.map.on("movestart", () => this.#events.onHover(null));
-    this.map.on("click", ({ lngLat }) => {
-      const { tile, i, j } = pixelFromLonLat(lngLat.lng, lngLat.lat, this.#tileZoom());
+    this.map.on("click", ({ lngLat, point }) => {
+      const marker = this.#markerAt(point);
+      const { tile, i, j } = pixelFromLonLat(marker?.lon ?? lngLat.lng, marker?.lat ?? lngLat.lat, this.#tileZoom());
       this.#events.onClick(tile, [i, j]);
     });
   }
@@ -217,14 +218,14 @@ export class MapView {
     if (event.originalEvent.buttons !== 0) return;
     const { lng, lat } = event.lngLat;
     const { tile, i, j } = pixelFromLonLat(lng, lat, this.#tileZoom());
-    this.#events.onHover({ x: event.point.x, y: event.point.y, tile, pixel: [i, j], row: this.#markerAt(event.point) });
+    this.#events.onHover({ x: event.point.x, y: event.point.y, tile, pixel: [i, j], row: this.#markerAt(event.point)?.row ?? null });
   }
 
-  #markerAt({ x, y }: maplibregl.Point): Row | null {
+  #markerAt({ x, y }: maplibregl.Point): Marker | null {
     if (this.#markers.length === 0 || !this.#ready) return null;
     const [feature] = this.map.queryRenderedFeatures([[x - 4, y - 4], [x + 4, y + 4]], { layers: ["markers"] });
     const index: unknown = feature?.properties["index"];
-    return typeof index === "number" ? (this.#markers[index]?.row ?? null) : null;
+    return typeof index === "number" ? (this.#markers[index] ?? null) : null;
   }
 }
 

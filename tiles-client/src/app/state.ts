@@ -17,6 +17,7 @@ import {
   type RangeBin,
   type Row,
   type ScaleName,
+  type Shading,
   type Selection,
   type Stats,
   type TileId,
@@ -36,7 +37,7 @@ export interface Look {
   readonly markersMax: number;
 }
 
-export const LOOK_DEFAULT: Look = { how: "eq_hist", palette: "categories", minAlpha: 70, markersMax: 1000 };
+export const LOOK_DEFAULT: Look = { how: "eq_hist", palette: "categories", minAlpha: 100, markersMax: 1000 };
 
 /** One column's place in the panel. */
 export interface Chart {
@@ -93,6 +94,8 @@ export const rowList = signal<RowList | null>(null);
 export const tool = signal<Tool>("pan");
 export const showingMarkers = signal(false);
 export const playing = signal<string | null>(null);
+/** What the map's colours mean at its zoom. */
+export const shading = signal<Shading | null>(null);
 /** Said to screen readers, politely. */
 export const announcement = signal("");
 

@@ -27,6 +27,9 @@ const PATIENCE_MS = 200;
 /** Zoom levels to look up and down for something to draw while a tile is awaited. */
 const FALLBACK_LEVELS = 4;
 
+/** Pixels around a click in which points are looked for. */
+const REACH = 4;
+
 export interface Wanted {
   readonly id: TileId;
   readonly wrap: number;
@@ -122,6 +125,23 @@ export class TileSet {
   /** The current filter's counts of a tile, if they have come. */
   counts(id: TileId): CountTile | undefined {
     return this.#cache.peek(this.#tileKey(id, this.#filter));
+  }
+
+  /** The pixel with points nearest to one, within a few pixels of the same tile: a finger is wider than a pixel. */
+  nearest(id: TileId, [i, j]: readonly [number, number], visible: readonly boolean[]): readonly [number, number] | null {
+    const counts = this.counts(id);
+    if (!counts) return [i, j];
+    let best: readonly [number, number] | null = null;
+    let bestSquare = Number.POSITIVE_INFINITY;
+    for (let dj = -REACH; dj <= REACH; dj++) {
+      for (let di = -REACH; di <= REACH; di++) {
+        const [x, y] = [i + di, j + dj];
+        const square = di * di + dj * dj;
+        if (x < 0 || y < 0 || x >= counts.size || y >= counts.size || square >= bestSquare) continue;
+        if (counts.countsAt(x, y).some((count, c) => count > 0 && (visible[c] ?? true))) [best, bestSquare] = [[x, y], square];
+      }
+    }
+    return best;
   }
 
   get idle(): boolean {

@@ -39,7 +39,8 @@ export function decodeView(text: string): ViewState {
   let camera: Camera | null = null;
   let hidden = EVERYTHING.hidden;
   let area = EVERYTHING.area;
-  for (const pair of text.replace(/^[#?]/, "").split("&")) {
+  // Some programs encode the apostrophe when a link passes through them.
+  for (const pair of text.replace(/^[#?]/, "").replaceAll("%27", "'").split("&")) {
     const split = pair.indexOf("=");
     if (split < 0) continue;
     const key = decodePart(pair.slice(0, split));

@@ -26,6 +26,7 @@ async function show(): Promise<void> {
   map.fitBounds([[south, west], [north, east]]);
   const land: GeoJSON.FeatureCollection = await (await fetch(`${import.meta.env.BASE_URL}basemap.json`)).json();
   L.geoJSON(land, {
+    filter: ({ properties }) => properties?.["kind"] !== "city",
     interactive: false,
     attribution: "Natural Earth",
     style: (feature) =>

@@ -1,14 +1,61 @@
 /** The categories: what the colours mean, how many points of each are in view, and which of them are drawn. */
 
-import { categoryKey, type Category } from "../../core/index.js";
+import { categoryKey, type Category, type Scale } from "../../core/index.js";
 import type { Controller } from "../controller.js";
 import { compact, count, title } from "../format.js";
 import * as state from "../state.js";
 
-/** Categories beyond this many scroll within the legend. */
+/** Counts written beside the colour scale. */
+const TICKS = [0, 0.25, 0.5, 0.75, 1] as const;
+
+/** From colour to points per pixel: true for every pixel of the map at this zoom. */
+function CountScale() {
+  const shading = state.shading.value;
+  if (!shading || shading.scale.max === 0 || state.showingMarkers.value) return null;
+  const { scale, style } = shading;
+  const stops = TICKS.map((intensity) => ({ intensity, count: countAt(scale, intensity) }));
+  const shown = stops.filter(({ count }, k) => k === 0 || compact(count) !== compact(stops[k - 1]?.count ?? 0));
+  const gradient =
+    style.kind === "ramp"
+      ? style.ramp.filter((_, k) => k % 16 === 0 || k === style.ramp.length - 1).map(([r, g, b]) => `rgb(${r} ${g} ${b})`)
+      : [`rgb(from var(--ink) r g b / ${style.minAlpha / 255})`, "var(--ink)"];
+  return (
+    <div class="count-scale" aria-label={`Colour scale: ${count(scale.min)} to ${count(scale.max)} points per pixel`} role="img">
+      <div class="count-ramp" style={{ background: `linear-gradient(90deg, ${gradient.join(", ")})` }} />
+      <div class="axis">
+        {shown.map(({ intensity, count: amount }) => (
+          <span key={intensity} class={intensity === 0 ? "is-first" : intensity === 1 ? "is-last" : ""} style={{ left: `${100 * intensity}%` }}>
+            {compact(amount)}
+          </span>
+        ))}
+      </div>
+      <div class="muted card-hint">points per pixel</div>
+    </div>
+  );
+}
+
+/** The smallest count with at least an intensity. */
+function countAt(scale: Scale, intensity: number): number {
+  let low = Math.max(1, scale.min);
+  let high = scale.max;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (scale.intensity(middle) >= intensity) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
 export function Legend({ controller }: { controller: Controller }) {
   const stats = state.stats.value;
-  if (!stats || stats.by === null || stats.categories.length === 0) return null;
+  if (!stats) return null;
+  if (stats.by === null || stats.categories.length === 0) {
+    return (
+      <section class="card" aria-label="Legend">
+        <CountScale />
+      </section>
+    );
+  }
   const hidden = new Set(state.selection.value.hidden);
   const counts = state.categoryCounts.value;
   const top = Math.max(1, ...(counts ?? [1]));
@@ -55,6 +102,7 @@ export function Legend({ controller }: { controller: Controller }) {
           );
         })}
       </ul>
+      <CountScale />
     </section>
   );
 }

@@ -24,7 +24,7 @@ export function Rows({ controller }: { controller: Controller }) {
             <thead>
               <tr>
                 {names.map((name) => (
-                  <th key={name} scope="col">
+                  <th key={name} scope="col" class={typeof list.rows[0]?.[name] === "number" ? "is-number" : ""}>
                     {title(name)}
                   </th>
                 ))}

@@ -72,22 +72,37 @@ export function drawBars(canvas: HTMLCanvasElement, { bins, ghosts, visible, log
   const before = ghosts.length === bins.length ? ghosts.map((bin) => visibleCount(bin, visible)) : counts;
   const top = Math.max(1, ...before, ...counts);
   const scaled = (count: number): number => (logCounts ? Math.log1p(count) / Math.log1p(top) : count / top);
+  const zoom = logCounts ? 1 : magnification(top, Math.max(0, ...counts));
 
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
   const step = width / Math.max(1, bins.length);
   const gap = step >= 4 ? 1 : 0;
-  const bar = (k: number, count: number, colour: string): void => {
+  const bar = (k: number, count: number, times: number, colour: string): void => {
     if (count <= 0) return;
     // One pixel at least: there are points here, however few.
-    const tall = Math.max(1, scaled(count) * (height - 2));
+    const tall = Math.max(1, scaled(count) * times * (height - 2));
     context.fillStyle = colour;
     context.fillRect(k * step, height - tall, step - gap, tall);
   };
   for (let k = 0; k < bins.length; k++) {
-    bar(k, before[k] ?? 0, ghostInk);
+    bar(k, before[k] ?? 0, 1, ghostInk);
     const middle = (k + 0.5) / bins.length;
     const inside = !brush || (middle >= brush[0] && middle <= brush[1]);
-    bar(k, counts[k] ?? 0, k === hoverBin ? hoverInk : inside ? barInk : offInk);
+    bar(k, counts[k] ?? 0, zoom, k === hoverBin ? hoverInk : inside ? barInk : offInk);
   }
+  if (zoom > 1) {
+    context.font = `11px ${style.fontFamily}`;
+    context.fillStyle = ink("--ink-2");
+    context.textBaseline = "top";
+    context.fillText(`×${zoom}`, 2, 1);
+  }
+}
+
+/** A small selection is drawn magnified over the ghost, by a round number that is written beside it. */
+function magnification(whole: number, part: number): number {
+  if (part <= 0 || whole / part < 6) return 1;
+  const room = (0.9 * whole) / part;
+  const power = 10 ** Math.floor(Math.log10(room));
+  return power * (room / power >= 5 ? 5 : room / power >= 2 ? 2 : 1);
 }

@@ -1,0 +1,255 @@
+/** The dashboard as people use it: what they see is compared with what the API says. */
+
+import { expect, rgbAt, screenOf, test, url } from "./fixture.js";
+
+const SEA = [227, 233, 238];
+const LAND = [251, 250, 248];
+
+test("shows land, sea and points, and the total", async ({ dashboard, stats }) => {
+  const { page } = dashboard;
+  await dashboard.open("#at=1.5/25/10&markers=0");
+  const image = await dashboard.pixels();
+  const at = async (lon: number, lat: number): Promise<[number, number, number]> => rgbAt(image, ...(await screenOf(page, lon, lat)));
+  expect(await at(-30, 35), "the Atlantic").toEqual(SEA);
+  expect(await at(-42, 72), "Greenland's ice").toEqual(LAND);
+  const colours = new Set<number>();
+  for (let p = 0; p < image.data.length; p += 4) colours.add(((image.data[p] ?? 0) << 16) | ((image.data[p + 1] ?? 0) << 8) | (image.data[p + 2] ?? 0));
+  expect(colours.size).toBeGreaterThan(40);
+  await dashboard.open();
+  await expect.poll(() => dashboard.selected()).toBe(stats.rows);
+  for (const { label } of stats.categories) await expect(page.locator(".legend").getByText(label, { exact: true })).toBeVisible();
+});
+
+test("a brush filters tiles and histograms to the API's numbers, and undo takes it back", async ({ dashboard, dataset, stats }) => {
+  const { page } = dashboard;
+  await dashboard.open();
+  const before = dashboard.requests.length;
+  const surface = page.locator(".range[data-column=range] .range-surface");
+  const box = await surface.boundingBox();
+  if (!box) throw new Error("the range histogram has no size");
+  await page.mouse.move(box.x + 0.3 * box.width, box.y + 30);
+  await page.mouse.down();
+  await page.mouse.move(box.x + 0.6 * box.width, box.y + 30, { steps: 8 });
+  await page.mouse.up();
+  await dashboard.idle();
+  await expect.poll(() => page.url()).toContain("b.range=");
+  const [lo, hi] = (/b\.range=([\d.]+)\.\.([\d.]+)/.exec(page.url()) ?? []).slice(1).map(Number);
+  if (lo === undefined || hi === undefined) throw new Error(`no brush in ${page.url()}`);
+  const answer = await dataset.crossfilter({ bbox: null, zoom: 0, brushes: { range: [lo, hi] }, columns: ["radio", "range"] });
+  expect(answer.selected).toBeGreaterThan(0);
+  expect(answer.selected).toBeLessThan(stats.rows);
+  await expect.poll(() => dashboard.selected()).toBe(answer.selected);
+  const filtered = dashboard.requests.slice(before).filter((request) => request.includes(".npy") && request.includes("filter="));
+  expect(filtered.length, "tiles asked for with a filter").toBeGreaterThan(0);
+  expect(filtered.some((request) => request.includes(encodeURIComponent(answer.filter)))).toBe(true);
+
+  await page.keyboard.press("Control+z");
+  await expect.poll(() => dashboard.selected()).toBe(stats.rows);
+  await page.keyboard.press("Control+Shift+z");
+  await expect.poll(() => dashboard.selected()).toBe(answer.selected);
+  await page.getByRole("button", { name: "Clear Range" }).click();
+  await expect.poll(() => dashboard.selected()).toBe(stats.rows);
+});
+
+test("the legend hides categories without a request, and shift-click leaves one", async ({ dashboard, stats }) => {
+  const { page } = dashboard;
+  await dashboard.open();
+  const lte = stats.categories.find(({ value }) => value === "LTE");
+  if (!lte) throw new Error("generated towers have LTE");
+  const before = await dashboard.pixels();
+  const asked = dashboard.requests.length;
+  await page.locator(".legend").getByText("LTE", { exact: true }).click();
+  await expect.poll(() => dashboard.selected()).toBe(stats.rows - lte.count);
+  await page.locator(".legend").getByText("LTE", { exact: true }).click({ modifiers: ["Shift"] });
+  await expect.poll(() => dashboard.selected()).toBe(lte.count);
+  await page.waitForTimeout(500);
+  const after = await dashboard.pixels();
+  expect(Buffer.compare(before.data, after.data)).not.toBe(0);
+  expect(dashboard.requests.slice(asked)).toEqual([]);
+});
+
+test("a link is the view", async ({ dashboard, dataset }) => {
+  const brushes = { range: [100, 2000], created: ["2015-01-01T00:00:00Z", "2020-01-01T00:00:00Z"] };
+  await dashboard.open("#d=towers&at=3/45/10&b.range=100..2000&b.created='2015-01-01T00:00:00Z..'2020-01-01T00:00:00Z&hide==GSM&how=log&palette=magma&theme=dark&markers=0");
+  const { page } = dashboard;
+  await expect(page.locator("html")).toHaveAttribute("data-theme", "dark");
+  await expect(page.getByRole("button", { name: "Clear Range" })).toBeVisible();
+  await expect(page.getByRole("button", { name: "Clear Created" })).toBeVisible();
+  const answer = await dataset.crossfilter({ bbox: null, zoom: 3, brushes, columns: [] });
+  expect(dashboard.requests.some((request) => request.includes(encodeURIComponent(answer.filter)))).toBe(true);
+  await page.waitForTimeout(600);
+  for (const part of ["at=3/45/10", "b.range=100..2000", "hide==GSM", "how=log", "palette=magma", "theme=dark"]) expect(decodeURIComponent(page.url())).toContain(part);
+  // Back to the bare address: everything is as at first.
+  const filtered = await dashboard.selected();
+  await page.evaluate(() => (location.hash = "#d=towers&at=3/45/10&markers=0"));
+  await expect.poll(() => dashboard.selected()).toBeGreaterThan(filtered);
+});
+
+test("hovering tells the counts, clicking lists the rows", async ({ dashboard, dataset }) => {
+  const { page } = dashboard;
+  await dashboard.open("#at=1.5/25/10&markers=0");
+  // The fullest pixel of zoom 2 in the visible part of the world.
+  const tile = { z: 2, x: 2, y: 1 };
+  const counts = await dataset.countTile(tile);
+  let best = { i: 0, j: 0, total: 0 };
+  for (let j = 10; j < 246; j++) {
+    for (let i = 10; i < 200; i++) {
+      const total = counts.countsAt(i, j).reduce((sum, count) => sum + count, 0);
+      if (total > best.total) best = { i, j, total };
+    }
+  }
+  const n = 4 * 256;
+  const lon = ((tile.x * 256 + best.i + 0.5) / n) * 360 - 180;
+  const lat = (Math.atan(Math.sinh((0.5 - (tile.y * 256 + best.j + 0.5) / n) * 2 * Math.PI)) * 180) / Math.PI;
+  const [x, y] = await screenOf(page, lon, lat);
+  await page.mouse.move(x - 3, y);
+  await page.mouse.move(x, y);
+  await expect(page.locator(".tooltip strong")).toHaveText(new Intl.NumberFormat("en-GB").format(best.total));
+  await page.mouse.click(x, y);
+  await expect(page.locator(".rows h3")).toHaveText(`${new Intl.NumberFormat("en-GB").format(best.total)} rows here`);
+  const { rows } = await dataset.points({ tile, pixel: [best.i, best.j], limit: 5 });
+  await expect(page.locator(".rows tbody tr").first()).toContainText(String(rows[0]?.["radio"]));
+  await page.keyboard.press("Escape");
+  await expect(page.locator(".rows")).toHaveCount(0);
+});
+
+test("a drawn box selects what the API selects", async ({ dashboard, stats }) => {
+  const { page } = dashboard;
+  await dashboard.open("#at=1.5/25/10&markers=0");
+  await page.getByRole("button", { name: "Select a box" }).click();
+  await page.mouse.move(620, 200);
+  await page.mouse.down();
+  await page.mouse.move(800, 380, { steps: 5 });
+  await page.mouse.up();
+  await dashboard.idle();
+  await expect(page.getByRole("button", { name: "Clear the drawn area" })).toBeVisible();
+  const [west, north] = await page.evaluate(() => (window.pointillist?.map as { unproject(at: [number, number]): { lng: number; lat: number } }).unproject([620, 200])).then(({ lng, lat }) => [lng, lat] as const);
+  const [east, south] = await page.evaluate(() => (window.pointillist?.map as { unproject(at: [number, number]): { lng: number; lat: number } }).unproject([800, 380])).then(({ lng, lat }) => [lng, lat] as const);
+  const ring = [[west, north], [east, north], [east, south], [west, south], [west, north]].map((corner) => corner.map((degrees) => Number(degrees.toFixed(5))).join(" "));
+  const filter = `S_INTERSECTS(geometry, POLYGON((${ring.join(", ")})))`;
+  const response = await fetch(`${url()}/towers/stats?filter=${encodeURIComponent(filter)}`);
+  expect(response.status, await response.clone().text()).toBe(200);
+  const { rows } = (await response.json()) as { rows: number };
+  expect(rows).toBeGreaterThan(0);
+  expect(rows).toBeLessThan(stats.rows);
+  await expect.poll(() => dashboard.selected()).toBe(rows);
+});
+
+test("few points become markers with their rows", async ({ dashboard, stats }) => {
+  const { page } = dashboard;
+  const [west, south, east, north] = stats.bounds;
+  expect(east).toBeGreaterThan(west);
+  expect(north).toBeGreaterThan(south);
+  await dashboard.open("#at=9/48.14/11.57&markers=5000");
+  const count = await dashboard.selected();
+  expect(count).toBeGreaterThan(0);
+  expect(count).toBeLessThanOrEqual(5000);
+  await page.waitForFunction(() => {
+    const map = window.pointillist?.map as { queryRenderedFeatures(options: { layers: string[] }): unknown[] };
+    return map.queryRenderedFeatures({ layers: ["markers"] }).length > 0;
+  });
+});
+
+test("a newer brush aborts older requests", async ({ dashboard }) => {
+  const { page } = dashboard;
+  await dashboard.open();
+  const aborted: string[] = [];
+  page.on("requestfailed", (request) => {
+    if (request.failure()?.errorText === "net::ERR_ABORTED") aborted.push(request.url());
+  });
+  await page.route("**/*.npy*filter=*", async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await route.continue().catch(() => undefined);
+  });
+  const grip = page.getByRole("slider", { name: "Range, from" });
+  await grip.focus();
+  for (let k = 0; k < 6; k++) {
+    await page.keyboard.press("ArrowRight");
+    await page.waitForTimeout(300);
+  }
+  expect(aborted.length).toBeGreaterThan(0);
+  await dashboard.idle();
+  const brush = /b\.range=([\d.]+)/.exec(page.url())?.[1];
+  expect(Number(brush)).toBeGreaterThan(0);
+});
+
+test("errors are told and can be tried again", async ({ dashboard, stats }) => {
+  const { page } = dashboard;
+  dashboard.expectErrors.push(/status of 503/);
+  await page.route("**/crossfilter", (route) =>
+    route.fulfill({ status: 503, contentType: "application/problem+json", body: JSON.stringify({ title: "overloaded", status: 503, detail: "too many requests wait; try again in a second" }) }),
+  );
+  await page.goto(`${url()}/`);
+  await expect(page.getByRole("alert")).toContainText("too many requests wait; try again in a second (503)");
+  await page.unroute("**/crossfilter");
+  await page.getByRole("button", { name: "Try again" }).click();
+  await expect(page.getByRole("alert")).toHaveCount(0);
+  await expect.poll(() => dashboard.selected()).toBe(stats.rows);
+});
+
+test("a dataset that is not there is named, and nothing found is said", async ({ dashboard }) => {
+  const { page } = dashboard;
+  await dashboard.open("#d=atlantis");
+  await expect(page.getByRole("alert")).toContainText("atlantis");
+  await dashboard.open("#at=9/0/-140");
+  await expect(page.getByRole("status").first()).toContainText("No points in this view");
+  await page.getByRole("button", { name: "Show all points" }).first().click();
+  await expect.poll(() => dashboard.selected()).toBeGreaterThan(0);
+});
+
+test("works from the keyboard and says what it does", async ({ dashboard }) => {
+  const { page } = dashboard;
+  await dashboard.open();
+  const unnamed = await page.evaluate(() =>
+    [...document.querySelectorAll("button, input, select, [role=slider]")].filter((element) => {
+      const name = element.getAttribute("aria-label") ?? element.textContent ?? "";
+      return name.trim() === "" && !element.closest("label")?.textContent?.trim();
+    }).length,
+  );
+  expect(unnamed, "controls without a name").toBe(0);
+  const grip = page.getByRole("slider", { name: "Samples, to" });
+  await grip.focus();
+  const before = await grip.getAttribute("aria-valuetext");
+  await page.keyboard.press("Shift+ArrowLeft");
+  await expect(grip).not.toHaveAttribute("aria-valuetext", before ?? "");
+  await expect(page.locator("[aria-live=polite]")).toContainText("points selected in view");
+  await page.keyboard.press("Escape");
+  await expect(page.getByRole("button", { name: "Clear Samples" })).toHaveCount(0);
+});
+
+test("fits a phone", async ({ dashboard }) => {
+  const { page } = dashboard;
+  await page.setViewportSize({ width: 390, height: 844 });
+  await dashboard.open();
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+  const panel = page.locator(".panel");
+  const low = (await panel.boundingBox())?.y ?? 0;
+  await page.getByRole("button", { name: "Raise the panel" }).click();
+  await expect.poll(async () => (await panel.boundingBox())?.y ?? 0).toBeLessThan(low - 200);
+});
+
+test("exports what is selected", async ({ dashboard, dataset }) => {
+  const { page } = dashboard;
+  await dashboard.open("#d=towers&b.range=100..2000&hide==GSM");
+  await page.getByRole("button", { name: "Export" }).click();
+  const href = await page.getByRole("link", { name: "CSV" }).last().getAttribute("href");
+  const lines = (await (await fetch(`${url()}${href}`)).text()).trim().split("\n");
+  const { total } = await dataset.points({ filter: "range >= 100 AND range < 2000 AND (radio NOT IN ('GSM') OR radio IS NULL)", limit: 1 });
+  expect(total).toBeGreaterThan(0);
+  expect(lines.length - 1).toBe(total);
+  const download = page.waitForEvent("download");
+  await page.getByRole("button", { name: "PNG" }).click();
+  expect((await download).suggestedFilename()).toBe("towers.png");
+});
+
+test("the plain Leaflet page draws the server's tiles", async ({ dashboard, stats }) => {
+  const { page } = dashboard;
+  await page.goto(`${url()}/ui/leaflet.html`);
+  await expect(page.locator("#legend strong")).toHaveText(stats.rows.toLocaleString("en-US"));
+  await expect(page.locator(".leaflet-tile-loaded").first()).toBeAttached();
+  await page.waitForTimeout(500);
+  const image = await dashboard.pixels();
+  const colours = new Set<number>();
+  for (let p = 0; p < image.data.length; p += 4) colours.add(((image.data[p] ?? 0) << 16) | ((image.data[p + 1] ?? 0) << 8) | (image.data[p + 2] ?? 0));
+  expect(colours.size).toBeGreaterThan(40);
+});
