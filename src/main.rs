@@ -7,6 +7,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use pointillist::cli::{Cli, is_closed_pipe};
 
+/// Count grids are megabytes that live for milliseconds. The system's allocator maps and unmaps each, and the page faults of a
+/// batch of 64 tiles with nine categories cost 180 ms; this one keeps the pages.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr();
