@@ -8,6 +8,7 @@ pub mod dataset;
 pub mod encode;
 pub mod engine;
 pub mod filter;
+pub mod generate;
 pub mod ingest;
 pub mod shade;
 pub mod world;

@@ -2,7 +2,11 @@
 //!
 //! Arguments only; the data come from [`crate::generate`].
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::progress::{Progress, Unit};
+use crate::generate::{Existing, Format, Generation, Kind, format_of};
 
 /// Write synthetic data with the skew of reality, the same for the same kind, rows and seed
 #[derive(clap::Args, Debug)]
@@ -11,7 +15,6 @@ use std::path::PathBuf;
   pointillist generate ais --rows 500000 --seed 7 -o ships.csv.gz
   pointillist generate towers --rows 1000 -o - | head")]
 pub struct GenerateArgs {
-    /// What to generate: cell towers over the world (OpenCelliD's columns) or ship positions (MarineCadastre's columns)
     #[arg(value_enum)]
     pub kind: Kind,
 
@@ -24,20 +27,42 @@ pub struct GenerateArgs {
     pub seed: u64,
 
     /// File to write: .csv, .csv.gz or .parquet; `-` writes CSV to standard output
-    #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
+    #[arg(short, long, value_name = "FILE", value_parser = output)]
+    pub output: Output,
 
     /// Replace the output if it exists
     #[arg(long)]
     pub force: bool,
 }
 
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Towers,
-    Ais,
+#[derive(Clone, Debug)]
+pub enum Output {
+    Stdout,
+    File { path: PathBuf, format: Format },
 }
 
-pub fn run(_args: GenerateArgs) -> anyhow::Result<()> {
-    anyhow::bail!("generate is being written; take another command")
+fn output(name: &str) -> Result<Output, String> {
+    if name == "-" {
+        return Ok(Output::Stdout);
+    }
+    let format = format_of(Path::new(name)).ok_or("the name must end in .csv, .csv.gz or .parquet, or be - for CSV on standard output")?;
+    Ok(Output::File { path: name.into(), format })
+}
+
+pub fn run(args: GenerateArgs) -> anyhow::Result<()> {
+    let generation = Generation { kind: args.kind, rows: args.rows, seed: args.seed };
+    let progress = Progress::start("generate", Unit::Rows, Some(args.rows));
+    let written = |rows, bytes| {
+        progress.advance(rows);
+        progress.count_beside(bytes);
+    };
+    match args.output {
+        Output::Stdout => generation.write_to(Format::Csv, &mut io::stdout(), &written)?,
+        Output::File { path, format } => {
+            let existing = if args.force { Existing::Replace } else { Existing::Keep };
+            generation.write_file(&path, format, existing, &written)?;
+        }
+    }
+    progress.finish();
+    Ok(())
 }
