@@ -10,7 +10,6 @@ import {
   History,
   Latest,
   RequestError,
-  SCALES,
   and,
   areaFilter,
   brushesForServer,
@@ -19,7 +18,6 @@ import {
   encodeView,
   hiddenFilter,
   isAbort,
-  isCmap,
   parseColor,
   withBrush,
   type Brush,
@@ -29,14 +27,15 @@ import {
   type Dataset,
   type Histogram,
   type Row,
-  type ScaleName,
   type Selection,
   type Style,
   type TileId,
 } from "../core/index.js";
+import { chartsFrom, lookFrom, settingsOf } from "./address.js";
 import { inferCharts } from "./charts.js";
 import * as format from "./format.js";
-import type { MapView, Marker } from "./map.js";
+import type { MapView } from "./map.js";
+import { markerOf } from "./markers.js";
 import * as state from "./state.js";
 import { TileSet } from "./tileset.js";
 
@@ -408,17 +407,7 @@ export class Controller {
     this.#addressTimer = setTimeout(() => {
       const { value: stats } = state.stats;
       if (!stats) return;
-      const { how, palette, minAlpha, markersMax } = state.look.value;
-      const settings: Record<string, string> = {
-        d: stats.name,
-        how: how === state.LOOK_DEFAULT.how ? "" : how,
-        palette: palette === (stats.by === null ? "viridis" : "categories") ? "" : palette,
-        alpha: minAlpha === state.LOOK_DEFAULT.minAlpha ? "" : String(minAlpha),
-        markers: markersMax === state.LOOK_DEFAULT.markersMax ? "" : String(markersMax),
-        theme: state.theme.value === systemTheme() ? "" : state.theme.value,
-        charts: chartsToText(state.charts.value, inferCharts(stats)),
-      };
-      history.replaceState(null, "", `#${encodeView({ camera: this.#camera, selection: state.selection.value, settings })}`);
+      history.replaceState(null, "", `#${encodeView({ camera: this.#camera, selection: state.selection.value, settings: settingsOf(stats) })}`);
     }, ADDRESS_DELAY_MS);
   }
 
@@ -442,10 +431,6 @@ export class Controller {
   }
 }
 
-export function systemTheme(): state.Theme {
-  return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-}
-
 function brushed(selection: Selection): boolean {
   return Object.keys(selection.brushes).length > 0 || selection.area !== null;
 }
@@ -453,60 +438,4 @@ function brushed(selection: Selection): boolean {
 function messageOf(error: unknown): string {
   if (error instanceof RequestError) return error.status > 0 ? `${error.message} (${error.status})` : error.message;
   return error instanceof Error ? error.message : String(error);
-}
-
-function markerOf(row: Row): Marker[] {
-  const place = (names: readonly string[]): number | null => {
-    for (const name of names) {
-      const value = row[name] ?? row[Object.keys(row).find((key) => key.toLowerCase() === name) ?? ""];
-      if (typeof value === "number") return value;
-    }
-    return null;
-  };
-  const lon = place(["lon", "longitude", "lng", "x"]);
-  const lat = place(["lat", "latitude", "y"]);
-  if (lon === null || lat === null) return [];
-  const by = state.stats.value?.by;
-  const value = by ? row[by] : null;
-  const categories = state.stats.value?.categories ?? [];
-  const category =
-    categories.find((candidate) => (value === null || value === undefined ? candidate.kind === "null" : candidate.kind === "value" && candidate.value === String(value))) ??
-    categories.find(({ kind }) => kind === "other");
-  return [{ lon, lat, row, color: by && category ? category.color : "#3b82f6" }];
-}
-
-function lookFrom(settings: Readonly<Record<string, string>>, hasCategories: boolean): state.Look {
-  const how = SCALES.find((name): name is ScaleName => name === settings["how"]) ?? state.LOOK_DEFAULT.how;
-  const asked = settings["palette"] ?? "";
-  const palette = isCmap(asked) ? asked : hasCategories ? "categories" : "viridis";
-  const within = (text: string | undefined, lo: number, hi: number, fallback: number): number => {
-    const value = Number(text ?? Number.NaN);
-    return Number.isFinite(value) ? Math.max(lo, Math.min(hi, Math.round(value))) : fallback;
-  };
-  return {
-    how,
-    palette,
-    minAlpha: within(settings["alpha"], 1, 255, state.LOOK_DEFAULT.minAlpha),
-    markersMax: within(settings["markers"], 0, 10_000, state.LOOK_DEFAULT.markersMax),
-  };
-}
-
-/** Charts that differ from what was inferred: `+name` open, `-name` folded, `~name` other scale. */
-function chartsToText(charts: readonly state.Chart[], inferred: readonly state.Chart[]): string {
-  return charts
-    .flatMap((chart) => {
-      const before = inferred.find(({ column }) => column.name === chart.column.name);
-      const name = chart.column.name;
-      return [...(before?.open !== chart.open ? [`${chart.open ? "+" : "-"}${name}`] : []), ...(before?.scale !== chart.scale ? [`~${name}`] : [])];
-    })
-    .join(",");
-}
-
-function chartsFrom(inferred: readonly state.Chart[], settings: Readonly<Record<string, string>>, selection: Selection): state.Chart[] {
-  const marks = new Set((settings["charts"] ?? "").split(","));
-  return inferred.map((chart): state.Chart => {
-    const { name } = chart.column;
-    const open = marks.has(`+${name}`) || name in selection.brushes || (chart.open && !marks.has(`-${name}`));
-    return { ...chart, open, scale: marks.has(`~${name}`) ? (chart.scale === "log10" ? "linear" : "log10") : chart.scale };
-  });
 }

@@ -1,0 +1,60 @@
+/** The dashboard's settings as parts of a link, and back. What is as it would be without a link is left out. */
+
+import { SCALES, isCmap, type ScaleName, type Selection, type Stats } from "../core/index.js";
+import { inferCharts } from "./charts.js";
+import * as state from "./state.js";
+
+type Settings = Readonly<Record<string, string>>;
+
+export function settingsOf(stats: Stats): Settings {
+  const { how, palette, minAlpha, markersMax } = state.look.value;
+  return {
+    d: stats.name,
+    how: how === state.LOOK_DEFAULT.how ? "" : how,
+    palette: palette === (stats.by === null ? "viridis" : "categories") ? "" : palette,
+    alpha: minAlpha === state.LOOK_DEFAULT.minAlpha ? "" : String(minAlpha),
+    markers: markersMax === state.LOOK_DEFAULT.markersMax ? "" : String(markersMax),
+    theme: state.theme.value === systemTheme() ? "" : state.theme.value,
+    charts: chartsToText(state.charts.value, inferCharts(stats)),
+  };
+}
+
+export function systemTheme(): state.Theme {
+  return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+}
+
+export function lookFrom(settings: Settings, hasCategories: boolean): state.Look {
+  const how = SCALES.find((name): name is ScaleName => name === settings["how"]) ?? state.LOOK_DEFAULT.how;
+  const asked = settings["palette"] ?? "";
+  const palette = isCmap(asked) ? asked : hasCategories ? "categories" : "viridis";
+  const within = (text: string | undefined, lo: number, hi: number, fallback: number): number => {
+    const value = Number(text ?? Number.NaN);
+    return Number.isFinite(value) ? Math.max(lo, Math.min(hi, Math.round(value))) : fallback;
+  };
+  return {
+    how,
+    palette,
+    minAlpha: within(settings["alpha"], 1, 255, state.LOOK_DEFAULT.minAlpha),
+    markersMax: within(settings["markers"], 0, 10_000, state.LOOK_DEFAULT.markersMax),
+  };
+}
+
+/** Charts that differ from what was inferred: `+name` open, `-name` folded, `~name` other scale. */
+function chartsToText(charts: readonly state.Chart[], inferred: readonly state.Chart[]): string {
+  return charts
+    .flatMap((chart) => {
+      const before = inferred.find(({ column }) => column.name === chart.column.name);
+      const name = chart.column.name;
+      return [...(before?.open !== chart.open ? [`${chart.open ? "+" : "-"}${name}`] : []), ...(before?.scale !== chart.scale ? [`~${name}`] : [])];
+    })
+    .join(",");
+}
+
+export function chartsFrom(inferred: readonly state.Chart[], settings: Settings, selection: Selection): state.Chart[] {
+  const marks = new Set((settings["charts"] ?? "").split(","));
+  return inferred.map((chart): state.Chart => {
+    const { name } = chart.column;
+    const open = marks.has(`+${name}`) || name in selection.brushes || (chart.open && !marks.has(`-${name}`));
+    return { ...chart, open, scale: marks.has(`~${name}`) ? (chart.scale === "log10" ? "linear" : "log10") : chart.scale };
+  });
+}
