@@ -7,13 +7,14 @@ import * as state from "./state.js";
 type Settings = Readonly<Record<string, string>>;
 
 export function settingsOf(stats: Stats): Settings {
-  const { how, palette, minAlpha, markersMax } = state.look.value;
+  const { how, palette, minAlpha, markersMax, spread } = state.look.value;
   return {
     d: stats.name,
     how: how === state.LOOK_DEFAULT.how ? "" : how,
     palette: palette === (stats.by === null ? "viridis" : "categories") ? "" : palette,
     alpha: minAlpha === state.LOOK_DEFAULT.minAlpha ? "" : String(minAlpha),
     markers: markersMax === state.LOOK_DEFAULT.markersMax ? "" : String(markersMax),
+    size: spread === null ? "" : String(spread),
     theme: state.theme.value === systemTheme() ? "" : state.theme.value,
     charts: chartsToText(state.charts.value, inferCharts(stats)),
   };
@@ -35,6 +36,7 @@ export function lookFrom(settings: Settings, hasCategories: boolean): state.Look
     how,
     palette,
     minAlpha: within(settings["alpha"], 1, 255, state.LOOK_DEFAULT.minAlpha),
+    spread: settings["size"] === undefined ? null : within(settings["size"], 0, 3, 0),
     markersMax: within(settings["markers"], 0, 10_000, state.LOOK_DEFAULT.markersMax),
   };
 }

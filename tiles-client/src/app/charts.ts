@@ -10,7 +10,7 @@ import type { Chart } from "./state.js";
 const OPEN_MAX = 6;
 
 /** A logarithmic axis is the better guess once values span this factor. */
-const LOG_FACTOR = 1000;
+const LOG_FACTOR = 150;
 
 const IDENTIFIER = /^(id|.*_id|mmsi|imo|lac|cid|cell|area|net|mcc|mnc|unit|callsign|zip.*|code|number|phone|lon|lat|longitude|latitude|x|y)$/i;
 

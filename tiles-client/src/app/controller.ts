@@ -206,8 +206,11 @@ export class Controller {
       state.hover.value = { x: at.x, y: at.y, counts: [], row: at.row };
       return;
     }
-    const counts = state.showingMarkers.value ? undefined : this.#session.tiles.counts(at.tile)?.countsAt(at.pixel[0], at.pixel[1]);
     const visible = state.visiblePlanes.value;
+    const { tiles } = this.#session;
+    // An enlarged point answers wherever it is drawn.
+    const pixel = state.showingMarkers.value ? null : tiles.nearest(at.tile, at.pixel, visible, state.spread.value);
+    const counts = pixel ? tiles.counts(at.tile)?.countsAt(pixel[0], pixel[1]) : undefined;
     const seen = counts?.map((count, c) => ((visible[c] ?? true) ? count : 0));
     state.hover.value = seen?.some((count) => count > 0) ? { x: at.x, y: at.y, counts: seen } : null;
   }

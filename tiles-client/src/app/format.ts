@@ -12,8 +12,8 @@ export function count(value: number): string {
 export function compact(value: number): string {
   const size = Math.abs(value);
   for (const [unit, letter] of [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "k"]] as const) {
-    // 999,950 reads "1M", never "1000k".
-    if (size >= unit * 0.99995) return `${trim((value / unit).toPrecision(3))}${letter}`;
+    // 999,500 reads "1M", never "1000k".
+    if (size >= unit * 0.9995) return `${trim((value / unit).toPrecision(3))}${letter}`;
   }
   return number(value);
 }

@@ -38,6 +38,8 @@ const view = new MapView(canvas, state.theme.value, {
   onClick: (tile, pixel) => void controller.listRows(tile, pixel),
 });
 
+effect(() => view.setSpread(state.spread.value));
+
 render(
   <>
     <Progress />

@@ -50,6 +50,7 @@ export class MapView {
   #zooms = { min: 0, max: ZOOM_MAX };
   #insets: Insets = { left: 0, top: 0, bottom: 0 };
   #theme: Theme;
+  #spread = 0;
   #ready = false;
   #showPoints = true;
   #area: readonly (readonly [number, number])[] | null = null;
@@ -62,6 +63,7 @@ export class MapView {
       id: "points",
       tiles: () => (this.#showPoints ? (this.#tiles?.placed() ?? []) : []),
       shading: (zoom) => this.#tiles?.shading(zoom) ?? null,
+      spread: () => this.#spread,
     });
     this.map = new maplibregl.Map({
       container,
@@ -129,6 +131,13 @@ export class MapView {
 
   look({ zoom, lat, lon }: Camera): void {
     this.map.jumpTo({ zoom, center: [lon, lat] });
+  }
+
+  /** Enlarges points by a radius of so many pixels. */
+  setSpread(pixels: number): void {
+    if (pixels === this.#spread) return;
+    this.#spread = pixels;
+    this.repaint();
   }
 
   repaint(): void {

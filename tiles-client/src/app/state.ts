@@ -35,9 +35,11 @@ export interface Look {
   readonly minAlpha: number;
   /** At this many points in view or fewer, they become markers; 0 for never. */
   readonly markersMax: number;
+  /** Radius in pixels by which points are enlarged; null for as the number of points in view suggests. */
+  readonly spread: number | null;
 }
 
-export const LOOK_DEFAULT: Look = { how: "eq_hist", palette: "categories", minAlpha: 100, markersMax: 1000 };
+export const LOOK_DEFAULT: Look = { how: "eq_hist", palette: "categories", minAlpha: 100, markersMax: 1000, spread: null };
 
 /** One column's place in the panel. */
 export interface Chart {
@@ -140,3 +142,14 @@ export const selectedInView = computed<number | null>(() => {
   if (!counts || visible.every(Boolean)) return answer.value.selected;
   return counts.reduce((sum, count, c) => sum + ((visible[c] ?? true) ? count : 0), 0);
 });
+
+/** Radius by which points are enlarged now: sparse maps would be missed in single pixels. */
+export const spread = computed<number>(() => {
+  if (look.value.spread !== null) return look.value.spread;
+  const selected = selectedInView.value ?? 0;
+  return selected > SPARSE_MAX ? 0 : selected > VERY_SPARSE_MAX ? 1 : 2;
+});
+
+/** Points in view at or below which they are drawn three, and five, pixels wide: about 3 and 0.5 percent of a screen. */
+const SPARSE_MAX = 30_000;
+const VERY_SPARSE_MAX = 3_000;

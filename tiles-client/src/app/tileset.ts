@@ -128,13 +128,13 @@ export class TileSet {
   }
 
   /** The pixel with points nearest to one, within a few pixels of the same tile: a finger is wider than a pixel. */
-  nearest(id: TileId, [i, j]: readonly [number, number], visible: readonly boolean[]): readonly [number, number] | null {
+  nearest(id: TileId, [i, j]: readonly [number, number], visible: readonly boolean[], reach = REACH): readonly [number, number] | null {
     const counts = this.counts(id);
     if (!counts) return [i, j];
     let best: readonly [number, number] | null = null;
     let bestSquare = Number.POSITIVE_INFINITY;
-    for (let dj = -REACH; dj <= REACH; dj++) {
-      for (let di = -REACH; di <= REACH; di++) {
+    for (let dj = -reach; dj <= reach; dj++) {
+      for (let di = -reach; di <= reach; di++) {
         const [x, y] = [i + di, j + dj];
         const square = di * di + dj * dj;
         if (x < 0 || y < 0 || x >= counts.size || y >= counts.size || square >= bestSquare) continue;

@@ -26,10 +26,17 @@ export interface CountLayerOptions {
   /** Colours of a zoom, or null to draw nothing of it. */
   readonly shading: (zoom: number) => Shading | null;
   readonly opacity?: () => number;
+  /**
+   * Radius in count pixels by which every point is enlarged, 0 to 3: for maps so sparse that single pixels are missed.
+   * Counts of neighbours add, as with the server's `spread`; across a tile border the two sides are blended instead.
+   */
+  readonly spread?: () => number;
 }
 
 /** Categories that one draw call can colour; WebGL2 guarantees 224 vec4 uniforms, this leaves room. */
 export const CATEGORIES_MAX = 128;
+
+export const SPREAD_MAX = 3;
 
 /** Colour steps in the table texture: alpha has at most 256, a ramp of 8-bit channels fewer than this. */
 const STEPS_MAX = 2048;
@@ -37,11 +44,13 @@ const STEPS_MAX = 2048;
 const VERTEX = `#version 300 es
 uniform mat4 u_matrix;
 uniform vec3 u_part; // which part of the tile is drawn: its north-west corner and its size, 0-1
+uniform float u_margin; // how far the drawing goes beyond the tile, as a share of its size
 in vec2 a_corner;
 out vec2 v_uv;
 void main() {
-  v_uv = u_part.xy + a_corner * u_part.z;
-  gl_Position = u_matrix * vec4(a_corner, 0.0, 1.0);
+  vec2 corner = a_corner * (1.0 + 2.0 * u_margin) - u_margin;
+  v_uv = u_part.xy + corner * u_part.z;
+  gl_Position = u_matrix * vec4(corner, 0.0, 1.0);
 }`;
 
 const FRAGMENT = `#version 300 es
@@ -54,20 +63,28 @@ uniform usampler2D u_steps;      // row 0: totals, row 1: packed colours
 uniform int u_step_count;
 uniform int u_planes;
 uniform bool u_ramp;
+uniform int u_spread;
 uniform float u_opacity;
 uniform vec4 u_colors[${CATEGORIES_MAX}]; // rgb 0-255; a: 1 visible, 0 hidden
 in vec2 v_uv;
 out vec4 o_color;
 void main() {
   int size = textureSize(u_counts, 0).x;
-  ivec2 pixel = clamp(ivec2(v_uv * float(size)), ivec2(0), ivec2(size - 1));
+  ivec2 pixel = ivec2(floor(v_uv * float(size)));
+  if (u_spread == 0) pixel = clamp(pixel, ivec2(0), ivec2(size - 1));
   uint total = 0u;
   uvec3 mixed = uvec3(0u);
-  for (int c = 0; c < u_planes; c++) {
-    if (u_colors[c].a == 0.0) continue;
-    uint n = texelFetch(u_counts, ivec3(pixel, c), 0).r;
-    total += n;
-    mixed += n * uvec3(u_colors[c].rgb);
+  for (int dy = -u_spread; dy <= u_spread; dy++) {
+    for (int dx = -u_spread; dx <= u_spread; dx++) {
+      ivec2 at = pixel + ivec2(dx, dy);
+      if (dx * dx + dy * dy > u_spread * (u_spread + 1) || any(lessThan(at, ivec2(0))) || any(greaterThanEqual(at, ivec2(size)))) continue;
+      for (int c = 0; c < u_planes; c++) {
+        if (u_colors[c].a == 0.0) continue;
+        uint n = texelFetch(u_counts, ivec3(at, c), 0).r;
+        total += n;
+        mixed += n * uvec3(u_colors[c].rgb);
+      }
+    }
   }
   if (total == 0u || u_step_count == 0) discard;
   int low = 0;
@@ -157,6 +174,8 @@ export class CountLayer implements CustomLayerInterface {
     gl.uniform1i(uniform("u_counts"), 0);
     gl.uniform1i(uniform("u_steps"), 1);
     gl.uniform1f(uniform("u_opacity"), this.#options.opacity?.() ?? 1);
+    const spread = Math.max(0, Math.min(SPREAD_MAX, Math.round(this.#options.spread?.() ?? 0)));
+    gl.uniform1i(uniform("u_spread"), spread);
 
     const shadings = new Set<Shading>();
     let current: Shading | null = null;
@@ -174,6 +193,8 @@ export class CountLayer implements CustomLayerInterface {
       gl.uniformMatrix4fv(uniform("u_matrix"), false, matrixFor(input, at, wrap));
       const part = 2 ** (counts.id.z - at.z);
       gl.uniform3f(uniform("u_part"), at.x * part - counts.id.x, at.y * part - counts.id.y, part);
+      // A whole tile's points may reach over its border; a part of one is cut there.
+      gl.uniform1f(uniform("u_margin"), part === 1 ? spread / counts.size : 0);
       gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
     }
     gl.bindVertexArray(null);

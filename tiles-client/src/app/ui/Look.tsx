@@ -13,6 +13,13 @@ const SCALE_LABELS: readonly { readonly how: ScaleName; readonly label: string; 
   { how: "linear", label: "Linear", hint: "The count itself" },
 ];
 
+const SIZE_CHOICES = [
+  { spread: null, label: "Auto" },
+  { spread: 0, label: "1 px" },
+  { spread: 1, label: "3 px" },
+  { spread: 2, label: "5 px" },
+] as const;
+
 const MARKER_CHOICES = [0, 200, 1000, 5000] as const;
 
 export function LookControls({ controller }: { controller: Controller }) {
@@ -51,6 +58,16 @@ export function LookControls({ controller }: { controller: Controller }) {
               <output>{Math.round((100 * look.minAlpha) / 255)}%</output>
             </label>
           )}
+          <div class="choice">
+            <span id="size-label">Size of a point</span>
+            <div class="segments" role="radiogroup" aria-labelledby="size-label">
+              {SIZE_CHOICES.map(({ spread, label }) => (
+                <button key={label} type="button" role="radio" aria-checked={look.spread === spread} onClick={() => controller.restyle({ spread })}>
+                  {label}
+                </button>
+              ))}
+            </div>
+          </div>
           <div class="choice">
             <span id="markers-label">Single points below</span>
             <div class="segments" role="radiogroup" aria-labelledby="markers-label">

@@ -1,0 +1,142 @@
+/** The dashboard's own decisions: which charts, which labels, which tiles. */
+
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { Client, CountTile, type Column, type RangeBin, type Stats } from "../src/core/index.js";
+import { inferCharts } from "../src/app/charts.js";
+import * as format from "../src/app/format.js";
+import { TileSet } from "../src/app/tileset.js";
+import { axisOf } from "../src/app/ui/bars.js";
+import { ticksOf } from "../src/app/ui/ticks.js";
+
+const column = (name: string, type: Column["type"], more: Partial<Column> = {}): Column => ({ name, type, min: 0, max: 100, nulls: 0, distinct: 50, ...more });
+
+const stats = (columns: Column[], by: string | null = "radio"): Stats => ({
+  name: "t", rows: 1_000_000, bounds: [0, 0, 1, 1], zooms: { min: 0, max: 22 }, data_version: "1", by, categories: [], columns,
+});
+
+describe("charts", () => {
+  it("puts times first, then measures, then words; folds identifiers; leaves out constants and the main category", () => {
+    const charts = inferCharts(
+      stats([
+        column("radio", "text"),
+        column("operator", "text"),
+        column("cell", "integer", { distinct: 900_000 }),
+        column("range", "integer", { max: 50_000 }),
+        column("temperature", "float", { min: -40, max: 50 }),
+        column("unit", "integer"),
+        column("averageSignal", "integer", { min: 0, max: 0, distinct: 1 }),
+        column("created", "timestamp", { min: "2003-01-01T00:00:00Z", max: "2020-01-01T00:00:00Z" }),
+      ]),
+    );
+    expect(charts.map(({ column: { name }, open }) => `${open ? "+" : "-"}${name}`)).toEqual(["+created", "+range", "+temperature", "+operator", "-cell", "-unit"]);
+    expect(charts.find(({ column: { name } }) => name === "range")?.scale).toBe("log10");
+    expect(charts.find(({ column: { name } }) => name === "temperature")?.scale).toBe("linear");
+    expect(charts.find(({ column: { name } }) => name === "operator")?.kind).toBe("values");
+  });
+});
+
+describe("format", () => {
+  it("keeps numbers short", () => {
+    expect([0, 12, 999, 1000, 9_100, 999_499, 999_500, 1_250_000, 40e6, 2.5e9].map(format.compact)).toEqual(["0", "12", "999", "1k", "9.1k", "999k", "1M", "1.25M", "40M", "2.5B"]);
+    expect([0.5, 3.14159, 102.3, 0.00012].map(format.number)).toEqual(["0.5", "3.14", "102", "0.000120"]);
+    expect([format.percent(1, 3), format.percent(1, 100_000), format.percent(99_999, 100_000), format.percent(5, 5)]).toEqual(["33%", "<0.1%", ">99.9%", "100%"]);
+  });
+  it("reads and writes times", () => {
+    expect(format.position("2020-01-01T00:00:00Z", 0)).toBe(Date.UTC(2020, 0));
+    expect(format.position("2020-01-01T00:00:00", 0)).toBe(Date.UTC(2020, 0));
+    expect(format.valueAt(Date.UTC(2020, 0, 1, 12), column("t", "timestamp"))).toBe("2020-01-01T12:00:00Z");
+    expect(format.valueAt(12.6, column("n", "integer"))).toBe(13);
+  });
+  it("turns names into words", () => {
+    expect(["average_signal", "averageSignal", "BaseDateTime", "SOG", "MMSI"].map(format.title)).toEqual(["Average signal", "Average signal", "Base date time", "SOG", "MMSI"]);
+  });
+});
+
+describe("axis", () => {
+  const bins: RangeBin[] = [{ lo: 1, hi: 10, count: 1 }, { lo: 10, hi: 100, count: 1 }, { lo: 100, hi: 1000, count: 1 }];
+  it("maps values to places and back over uneven bins", () => {
+    const axis = axisOf(bins);
+    expect(axis.at(10)).toBeCloseTo(1 / 3, 12);
+    expect(axis.at(55)).toBeCloseTo(0.5, 12);
+    expect([axis.at(-5), axis.at(5000)]).toEqual([0, 1]);
+    for (const value of [1, 3, 10, 99, 640, 1000]) expect(axis.value(axis.at(value))).toBeCloseTo(value, 6);
+  });
+  it("has few, round labels", () => {
+    expect(ticksOf(axisOf(bins), column("v", "integer"), "log10").map(({ label }) => label)).toEqual(["1", "10", "100", "1k"]);
+    const years: RangeBin[] = Array.from({ length: 20 }, (_, k) => ({ lo: `${2003 + k}-01-01T00:00:00Z`, hi: `${2004 + k}-01-01T00:00:00Z`, count: 1 }));
+    expect(ticksOf(axisOf(years), column("t", "timestamp"), "linear").map(({ label }) => label)).toEqual(["2005", "2010", "2015", "2020"]);
+    expect(ticksOf(axisOf([]), column("v", "integer"), "linear")).toEqual([]);
+  });
+});
+
+describe("tile set", () => {
+  afterEach(() => vi.unstubAllGlobals());
+  const turns = async (): Promise<void> => {
+    for (let k = 0; k < 20; k++) await new Promise((resolve) => setTimeout(resolve, 0));
+  };
+
+  function setUp() {
+    const dataset = new Client().dataset("t");
+    const asked: { what: string; signal: AbortSignal; answer: () => void }[] = [];
+    const wait = <T,>(what: string, value: T, signal: AbortSignal): Promise<T> =>
+      new Promise((resolve, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason));
+        asked.push({ what, signal, answer: () => resolve(value) });
+      });
+    dataset.countTile = (id, query, signal) => wait(`${id.z}/${id.x}/${id.y}?${query?.filter ?? ""}`, new CountTile(id, [1, 1, 1], new Uint16Array([7])), signal as AbortSignal);
+    dataset.legend = (query, signal) => wait(`legend ${query.zoom}?${query.filter ?? ""}`, { zoom: query.zoom, how: "log", categories: [], stops: [], distribution: { counts: [7], pixels: [1] } }, signal as AbortSignal);
+    const errors: unknown[] = [];
+    const tiles = new TileSet(dataset, "1", { onChange: () => undefined, onProgress: () => undefined, onError: (error) => errors.push(error) });
+    const wanted = Array.from({ length: 9 }, (_, k) => ({ id: { z: 4, x: k % 3, y: Math.floor(k / 3) }, wrap: 0 }));
+    return { tiles, asked, wanted, errors };
+  }
+
+  it("asks for four things at a time, legend first, and for the rest as answers come", async () => {
+    const { tiles, asked, wanted } = setUp();
+    tiles.want(wanted);
+    expect(asked.map(({ what }) => what)).toEqual(["legend 4?", "4/0/0?", "4/1/0?", "4/2/0?"]);
+    asked[1]?.answer();
+    await turns();
+    expect(asked.at(-1)?.what).toBe("4/0/1?");
+    expect([...tiles.placed()]).toHaveLength(1);
+    for (let k = 0; k < 30 && !tiles.idle; k++) {
+      asked.forEach(({ answer }) => answer());
+      await turns();
+    }
+    expect(asked).toHaveLength(10);
+    expect([...tiles.placed()]).toHaveLength(9);
+  });
+
+  it("aborts the old filter's requests, keeps its tiles on screen, and ends with the newest filter", async () => {
+    const { tiles, asked, wanted, errors } = setUp();
+    tiles.want(wanted.slice(0, 2));
+    asked.forEach(({ answer }) => answer());
+    await turns();
+    tiles.filter("a");
+    expect(asked.slice(3).map(({ what }) => what)).toEqual(["legend 4?a", "4/0/0?a", "4/1/0?a"]);
+    expect([...tiles.placed()]).toHaveLength(2);
+    tiles.filter("b");
+    tiles.filter("c");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(asked.slice(3, 6).every(({ signal }) => signal.aborted)).toBe(true);
+    expect(asked.some(({ what }) => what.endsWith("?b"))).toBe(false);
+    expect(asked.slice(6).map(({ what }) => what)).toEqual(["legend 4?c", "4/0/0?c", "4/1/0?c"]);
+    asked.forEach(({ answer }) => answer());
+    await turns();
+    expect(tiles.idle).toBe(true);
+    expect(errors).toEqual([]);
+  });
+
+  it("draws a part of the parent while a tile is awaited", async () => {
+    const { tiles, asked, wanted } = setUp();
+    tiles.restyle({ how: "log", palette: "viridis", minAlpha: 40, markersMax: 0, spread: null }, () => ({ kind: "ramp", ramp: [[0, 0, 0]], visible: [] }));
+    tiles.want(wanted.slice(0, 1));
+    asked.forEach(({ answer }) => answer());
+    await turns();
+    tiles.want([{ id: { z: 5, x: 1, y: 1 }, wrap: 0 }]);
+    const [placed] = [...tiles.placed()];
+    expect(placed?.counts.id).toEqual({ z: 4, x: 0, y: 0 });
+    expect(placed?.at).toEqual({ z: 5, x: 1, y: 1 });
+  });
+});
+
