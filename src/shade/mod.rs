@@ -17,6 +17,7 @@ mod legend_image;
 mod normalize;
 mod shader;
 mod spread;
+mod spread_sample;
 mod style;
 
 pub use cmap::Cmap;
@@ -26,6 +27,7 @@ pub use legend_image::{LegendImage, legend_image};
 pub use normalize::Normalization;
 pub use shader::Shader;
 pub use spread::{SPREAD_PIXELS_MAX, SpreadDensity, halo, spread};
+pub use spread_sample::auto_spread;
 pub use style::{How, Normalize, Spread, Style, StyleError};
 
 #[cfg(test)]
