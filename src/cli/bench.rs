@@ -4,8 +4,7 @@
 
 use crate::bench::{self, Report};
 use crate::dataset::Dataset;
-use crate::engine::cpu::CpuEngine;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{self, Engine, EngineError, EngineOptions, OnDeviceLoss};
 use anyhow::Context;
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,7 +14,7 @@ use std::sync::Arc;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   pointillist bench towers/
-  pointillist bench towers/ --backend cpu --json bench.json")]
+  pointillist bench towers/ --backend cpu,gpu --json bench.json")]
 pub struct BenchArgs {
     /// The dataset's folder
     pub path: PathBuf,
@@ -32,6 +31,8 @@ pub struct BenchArgs {
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     Cpu,
+    /// A GPU, or software that emulates one: the report says which
+    Gpu,
 }
 
 pub fn run(args: BenchArgs) -> anyhow::Result<()> {
@@ -48,9 +49,12 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
     drop(dataset);
     for backend in args.backend {
         let open = |dataset: Arc<Dataset>| -> Result<Arc<dyn Engine>, EngineError> {
-            match backend {
-                Backend::Cpu => Ok(Arc::new(CpuEngine::new(dataset))),
-            }
+            let wanted = match backend {
+                Backend::Cpu => engine::Backend::Cpu,
+                Backend::Gpu => engine::Backend::Gpu,
+            };
+            // A GPU that is lost while it is measured is an error, not a slower GPU.
+            engine::open(dataset, wanted, &EngineOptions { on_device_loss: OnDeviceLoss::Fail, ..EngineOptions::default() })
         };
         let step = |name: &str| tracing::info!("{backend:?}: {name}");
         report.backends.push(bench::backend(&args.path, &open, None, &step)?);

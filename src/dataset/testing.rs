@@ -28,23 +28,34 @@ pub(crate) fn dataset(
     columns: &[(&str, TestColumn)],
     part_points: usize,
 ) -> (tempfile::TempDir, Dataset) {
-    let folder = tempfile::tempdir().unwrap();
-    let target = folder.path().join("sample");
     let mut order: Vec<usize> = (0..points.len()).collect();
     order.sort_by_key(|&i| Key::from_world(points[i]));
+    let parts: Vec<Vec<usize>> = order.chunks(part_points).map(<[usize]>::to_vec).collect();
+    dataset_of_parts(points, columns, &parts)
+}
 
+/// As [`dataset`], with the points of each part by number: parts may overlap, as appended ones do.
+pub(crate) fn dataset_of_parts(
+    points: &[WorldPoint],
+    columns: &[(&str, TestColumn)],
+    parts: &[Vec<usize>],
+) -> (tempfile::TempDir, Dataset) {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("sample");
     let described: Vec<(Column, Option<(Values, Vec<u64>)>, Vec<u64>)> =
         columns.iter().map(|(name, column)| column.encode(name)).collect();
     let schema_columns: Vec<Column> = described.iter().map(|(column, _, _)| column.clone()).collect();
     let mut writer = DatasetWriter::create(&target, Replace::Never).unwrap();
-    for part in order.chunks(part_points) {
+    for part in parts {
+        let mut part = part.clone();
+        part.sort_by_key(|&i| Key::from_world(points[i]));
         let keys: Vec<u64> = part.iter().map(|&i| Key::from_world(points[i]).0).collect();
         let hot = described.iter().map(|(column, _, keys)| narrowed(column.width, part.iter().map(|&i| keys[i]))).collect();
         let (lon, lat): (Vec<f64>, Vec<f64>) = part.iter().map(|&i| lonlat_from_world(points[i])).unzip();
         let (lon, lat) = (Float64Array::from(lon), Float64Array::from(lat));
         let mut arrays: Vec<(&str, ArrayRef)> =
             vec![("lon", Arc::new(lon.clone())), ("lat", Arc::new(lat.clone()))];
-        arrays.extend(columns.iter().map(|(name, column)| (*name, column.rows(part))));
+        arrays.extend(columns.iter().map(|(name, column)| (*name, column.rows(&part))));
         let rows = RecordBatch::try_from_iter_with_nullable(arrays.into_iter().map(|(name, array)| (name, array, true))).unwrap();
         let mut rows_writer = writer.rows(&rows.schema()).unwrap();
         rows_writer.write(&rows, &lon, &lat).unwrap();

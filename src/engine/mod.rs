@@ -5,14 +5,21 @@
 
 pub mod bitmap;
 pub mod cpu;
+mod failover;
+pub mod gpu;
 mod grid;
 mod groups;
 mod histogram;
+mod open;
 mod region;
+#[cfg(test)]
+pub(crate) mod testing;
 
+pub use failover::{Failover, OnDeviceLoss};
 pub use grid::{CountGrid, Distribution};
 pub use groups::{GROUPS_MAX, Group, GroupKind, Groups, GroupsError};
 pub use histogram::{Bins, Histogram, HistogramRequest};
+pub use open::{Backend, EngineOptions, open};
 pub use region::{region_words, set_bits};
 
 use crate::filter::{Filter, Region};
@@ -63,6 +70,9 @@ pub struct EngineInfo {
     pub software: bool,
     /// Bytes of device memory in use; 0 for the CPU.
     pub device_memory_bytes: u64,
+    /// What has gone wrong with the device, and what is done about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// Which points pass a filter, by group: filter once, rank for ever. Belongs to the engine that made it.

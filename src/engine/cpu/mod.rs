@@ -72,7 +72,7 @@ impl Engine for CpuEngine {
     fn info(&self) -> EngineInfo {
         let threads = rayon::current_num_threads();
         let device = format!("{threads} threads, {:?}", self.arch);
-        EngineInfo { backend: "cpu", device, software: false, device_memory_bytes: 0 }
+        EngineInfo { backend: "cpu", device, software: false, device_memory_bytes: 0, trouble: None }
     }
 
     fn select(&self, filter: &Arc<Filter>, groups: &Arc<Groups>, cancel: &Cancel) -> Result<Arc<Selection>, EngineError> {

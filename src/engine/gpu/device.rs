@@ -1,0 +1,314 @@
+//! The device as its thread sees it: buffers under the budget, dispatches, submission, reading back.
+//!
+//! Only [`super::worker`]'s thread has one, so nothing here locks. Knows nothing of points.
+
+use super::GpuOptions;
+use super::adapter::{Adapters, AdapterText, choose};
+use super::health::Health;
+use super::layout::constants::WORKGROUP;
+use super::memory::{Counted, Memory, ResidentKey};
+use super::pipelines::Pipelines;
+use crate::engine::EngineError;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use wgpu::{
+    BindGroupDescriptor, BindGroupEntry, BufferDescriptor, BufferUsages, CommandEncoder, ComputePassDescriptor,
+    ComputePipeline, DeviceDescriptor, ErrorFilter, MapMode, PollError, PollType,
+};
+
+/// Bytes written to buffers but not submitted yet, at most: the copies wait in memory of the driver.
+const UPLOADS_PENDING_MAX: u64 = 256 << 20;
+
+pub(super) struct Device {
+    pub pipelines: Pipelines,
+    pub memory: Memory,
+    pub health: Arc<Health>,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    budget_bytes: u64,
+    limits: wgpu::Limits,
+    /// Commands that are recorded but not submitted.
+    recorded: Option<CommandEncoder>,
+    uploads_pending: u64,
+    /// The first error that no call returned: a bug of ours, or the driver's.
+    error: Arc<Mutex<Option<String>>>,
+    /// Stands in for buffers that a kernel binds but does not read.
+    nothing: Arc<Counted>,
+}
+
+impl Device {
+    pub fn open(adapters: Adapters, options: &GpuOptions, health: Arc<Health>) -> Result<(Device, AdapterText), EngineError> {
+        let (adapter, text) = choose(adapters)?;
+        let limits = adapter.limits();
+        let descriptor = DeviceDescriptor { label: Some("pointillist"), required_limits: limits.clone(), ..Default::default() };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|error| EngineError::NoDevice(format!("{} cannot be opened: {error}", text.name)))?;
+        let error: Arc<Mutex<Option<String>>> = Arc::default();
+        let first_error = error.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            if let Ok(mut first) = first_error.lock() {
+                first.get_or_insert_with(|| error.to_string());
+            }
+        }));
+        let lost = health.clone();
+        device.set_device_lost_callback(move |reason, text| lost.set_lost(format!("{reason:?} {text}").trim()));
+        let pipelines = Pipelines::new(&device);
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
+        let nothing = device.create_buffer(&BufferDescriptor { label: Some("nothing"), size: 16, usage, mapped_at_creation: false });
+        let nothing = Arc::new(Counted::new(nothing, &health));
+        let mut opened = Device {
+            pipelines, memory: Memory::default(), health, device, queue, limits, error, nothing,
+            budget_bytes: options.budget_bytes.unwrap_or(u64::MAX), recorded: None, uploads_pending: 0,
+        };
+        opened.check()?;
+        Ok((opened, text))
+    }
+
+    /// A buffer that is not read.
+    pub fn nothing(&self) -> Arc<Counted> {
+        self.nothing.clone()
+    }
+
+    /// The largest buffer that can be bound.
+    pub fn binding_bytes_max(&self) -> u64 {
+        self.limits.max_storage_buffer_binding_size
+    }
+
+    pub fn budget_bytes(&self) -> u64 {
+        self.budget_bytes
+    }
+
+    /// A buffer of at least `bytes`, zeroed.
+    ///
+    /// # Errors
+    /// It does not fit, even with everything evicted that is not in use.
+    pub fn buffer(&mut self, label: &str, bytes: u64) -> Result<Arc<Counted>, EngineError> {
+        self.buffer_for(label, bytes, BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC)
+    }
+
+    fn buffer_for(&mut self, label: &str, bytes: u64, usage: BufferUsages) -> Result<Arc<Counted>, EngineError> {
+        let size = bytes.next_multiple_of(4).max(16);
+        let mut evicted = false;
+        while self.health.memory_bytes.load(Ordering::Relaxed) + size > self.budget_bytes {
+            self.evict(size, self.budget_bytes)?;
+            evicted = true;
+        }
+        if evicted {
+            // What was evicted is free when the commands that used it are done.
+            self.finish()?;
+        }
+        loop {
+            self.health.step();
+            let scope = self.device.push_error_scope(ErrorFilter::OutOfMemory);
+            let buffer = self.device.create_buffer(&BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false });
+            match pollster::block_on(scope.pop()) {
+                None => return Ok(Arc::new(Counted::new(buffer, &self.health))),
+                Some(_) => {
+                    self.evict(size, self.health.memory_bytes.load(Ordering::Relaxed))?;
+                    self.finish()?;
+                }
+            }
+        }
+    }
+
+    fn evict(&mut self, wanted_bytes: u64, budget_bytes: u64) -> Result<(), EngineError> {
+        let needed_bytes = self.health.memory_bytes.load(Ordering::Relaxed) + wanted_bytes;
+        self.memory.evict().map(|_| ()).ok_or(EngineError::DeviceMemory { needed_bytes, budget_bytes })
+    }
+
+    /// A new buffer with these pieces one after the other, each padded to whole words.
+    ///
+    /// # Errors
+    /// As [`Device::buffer`].
+    pub fn upload(&mut self, label: &str, pieces: &[&[u8]]) -> Result<Arc<Counted>, EngineError> {
+        let bytes: u64 = pieces.iter().map(|piece| piece.len().next_multiple_of(4) as u64).sum();
+        let buffer = self.buffer(label, bytes)?;
+        let mut offset = 0;
+        for piece in pieces {
+            let (whole, rest) = piece.split_at(piece.len() / 4 * 4);
+            self.queue.write_buffer(&buffer, offset, whole);
+            if !rest.is_empty() {
+                let mut word = [0; 4];
+                word[..rest.len()].copy_from_slice(rest);
+                self.queue.write_buffer(&buffer, offset + whole.len() as u64, &word);
+            }
+            offset += piece.len().next_multiple_of(4) as u64;
+        }
+        self.uploads_pending += bytes;
+        if self.uploads_pending > UPLOADS_PENDING_MAX {
+            self.submit();
+        }
+        Ok(buffer)
+    }
+
+    /// The resident buffer of this name, uploaded now if it is not there.
+    ///
+    /// # Errors
+    /// As [`Device::buffer`].
+    pub fn resident(&mut self, key: ResidentKey, label: &str, pieces: &[&[u8]]) -> Result<Arc<Counted>, EngineError> {
+        if let Some(buffer) = self.memory.get(&key) {
+            return Ok(buffer);
+        }
+        let buffer = self.upload(label, pieces)?;
+        self.memory.insert(key, buffer.clone());
+        Ok(buffer)
+    }
+
+    /// Room to work in, of at least `bytes`; its contents are what the last user left.
+    ///
+    /// # Errors
+    /// As [`Device::buffer`].
+    pub fn room(&mut self, what: &'static str, bytes: u64) -> Result<Arc<Counted>, EngineError> {
+        self.room_for(what, bytes, BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC)
+    }
+
+    fn room_for(&mut self, what: &'static str, bytes: u64, usage: BufferUsages) -> Result<Arc<Counted>, EngineError> {
+        let key = ResidentKey { engine: 0, part: 0, what: super::memory::Resident::Room(what) };
+        if let Some(buffer) = self.memory.get(&key).filter(|buffer| buffer.size() >= bytes) {
+            return Ok(buffer);
+        }
+        self.memory.release(|other| *other == key);
+        // Rooms grow by powers of two, so that slightly larger questions find them large enough.
+        let bytes = bytes.next_power_of_two().min(self.binding_bytes_max().max(bytes));
+        let buffer = self.buffer_for(what, bytes, usage)?;
+        self.memory.insert(key, buffer.clone());
+        Ok(buffer)
+    }
+
+    /// Records zeroing the first bytes of a buffer.
+    pub fn clear(&mut self, buffer: &Counted, bytes: u64) {
+        self.encoder().clear_buffer(buffer, 0, Some(bytes));
+    }
+
+    /// Records a dispatch of at least `workgroups` workgroups (numbered `y * width + x`) by `layers` in the second
+    /// dimension where that is 1. `bindings` are (number, buffer).
+    pub fn dispatch(&mut self, pipeline: fn(&Pipelines) -> &ComputePipeline, bindings: &[(u32, &Counted)], workgroups: u32) {
+        let (x, y) = self.grid(workgroups);
+        self.dispatch_grid(pipeline, bindings, x, y);
+    }
+
+    /// Records a dispatch of `x` by `y` workgroups.
+    pub fn dispatch_grid(&mut self, pipeline: fn(&Pipelines) -> &ComputePipeline, bindings: &[(u32, &Counted)], x: u32, y: u32) {
+        let entries: Vec<BindGroupEntry> = bindings
+            .iter()
+            .map(|&(binding, buffer)| BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+            .collect();
+        let pipeline = pipeline(&self.pipelines).clone();
+        let layout = pipeline.get_bind_group_layout(0);
+        let group = self.device.create_bind_group(&BindGroupDescriptor { label: None, layout: &layout, entries: &entries });
+        let mut pass = self.encoder().begin_compute_pass(&ComputePassDescriptor::default());
+        pass.set_pipeline(&pipeline);
+        pass.set_bind_group(0, &group, &[]);
+        pass.dispatch_workgroups(x, y, 1);
+    }
+
+    fn grid(&self, workgroups: u32) -> (u32, u32) {
+        let width = self.limits.max_compute_workgroups_per_dimension;
+        if workgroups <= width { (workgroups, 1) } else { (width, workgroups.div_ceil(width)) }
+    }
+
+    fn encoder(&mut self) -> &mut CommandEncoder {
+        self.recorded.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()))
+    }
+
+    /// Hands over what is recorded and uploaded, so that the device works while the host prepares more.
+    pub fn submit(&mut self) -> wgpu::SubmissionIndex {
+        self.health.step();
+        self.uploads_pending = 0;
+        self.queue.submit(self.recorded.take().map(CommandEncoder::finish))
+    }
+
+    /// Submits and waits until the device is idle.
+    ///
+    /// # Errors
+    /// The device was lost, does not finish in time, or refused a command.
+    pub fn finish(&mut self) -> Result<(), EngineError> {
+        let submission = self.submit();
+        self.wait(submission)
+    }
+
+    fn wait(&mut self, submission: wgpu::SubmissionIndex) -> Result<(), EngineError> {
+        let timeout = self.health.hang_timeout();
+        self.health.step();
+        let polled = self.device.poll(PollType::Wait { submission_index: Some(submission), timeout: Some(timeout) });
+        self.health.step();
+        match polled {
+            Ok(_) => {}
+            Err(PollError::Timeout) => self.health.set_lost(format!("it has not finished within {timeout:?}")),
+            Err(error) => self.health.set_lost(error.to_string()),
+        }
+        self.check()
+    }
+
+    /// The first `bytes` of each buffer, after everything recorded, as one run of bytes.
+    ///
+    /// # Errors
+    /// As [`Device::finish`] and [`Device::buffer`].
+    pub fn read(&mut self, buffers: &[(&Counted, u64)]) -> Result<Vec<u8>, EngineError> {
+        let bytes: u64 = buffers.iter().map(|(_, bytes)| bytes).sum();
+        let staging = self.room_for("staging", bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
+        let mut offset = 0;
+        for &(buffer, bytes) in buffers {
+            self.encoder().copy_buffer_to_buffer(buffer, 0, &staging, offset, Some(bytes));
+            offset += bytes;
+        }
+        let submission = self.submit();
+        let mapped: Arc<Mutex<Option<bool>>> = Arc::default();
+        let answer = mapped.clone();
+        staging.slice(..bytes).map_async(MapMode::Read, move |result| {
+            if let Ok(mut mapped) = answer.lock() {
+                *mapped = Some(result.is_ok());
+            }
+        });
+        self.wait(submission)?;
+        if mapped.lock().ok().and_then(|mapped| *mapped) != Some(true) {
+            self.health.set_lost("its memory cannot be read back");
+            self.health.check()?;
+        }
+        let view = staging.slice(..bytes).get_mapped_range();
+        let contents = view.map(|view| view.to_vec()).map_err(|error| EngineError::Internal(format!("read back: {error}")));
+        staging.unmap();
+        contents
+    }
+
+    /// # Errors
+    /// The device was lost, or a command was refused.
+    pub fn check(&mut self) -> Result<(), EngineError> {
+        self.health.check()?;
+        match self.error.lock().ok().and_then(|mut error| error.take()) {
+            Some(error) => {
+                // A lost device refuses everything: let it say so first. An error of the poll itself is the same news.
+                let _ = self.device.poll(PollType::Poll);
+                self.health.check()?;
+                // What is resident may be what the refused command should have made.
+                self.memory.release(|_| true);
+                Err(EngineError::Internal(format!("the GPU refused a command: {error}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// After a piece of work that may have ended early: submits what it recorded, because what is resident counts on it.
+    pub fn settle(&mut self) {
+        if self.recorded.is_some() {
+            self.submit();
+        }
+    }
+
+    /// As if the device could have only so many workgroups side by side. For tests of dispatches in two dimensions.
+    #[cfg(test)]
+    pub fn set_workgroups_across_max(&mut self, max: u32) {
+        self.limits.max_compute_workgroups_per_dimension = max;
+    }
+
+    /// As if the device had been pulled out. For tests of what follows.
+    #[cfg(test)]
+    pub fn destroy(&self) {
+        self.device.destroy();
+    }
+}
+
+/// Workgroups for one invocation per item.
+pub(super) fn workgroups(items: u32) -> u32 {
+    items.div_ceil(WORKGROUP)
+}

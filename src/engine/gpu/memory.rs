@@ -1,0 +1,106 @@
+//! Device memory: what is resident, least recently used first, under a budget.
+//!
+//! Everything resident can be made again: parts are uploaded again from their files, selections evaluated again. So eviction
+//! needs no copy, and a dataset larger than the device only costs uploads. A buffer that is in use (somebody holds it) is
+//! not evicted.
+
+use crate::dataset::ColumnId;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::health::Health;
+
+/// A buffer that is counted as long as it lives.
+pub(super) struct Counted {
+    buffer: wgpu::Buffer,
+    bytes: u64,
+    health: Arc<Health>,
+}
+
+impl Counted {
+    pub fn new(buffer: wgpu::Buffer, health: &Arc<Health>) -> Counted {
+        let bytes = buffer.size();
+        let before = health.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
+        health.memory_peak_bytes.fetch_max(before + bytes, Ordering::Relaxed);
+        Counted { buffer, bytes, health: health.clone() }
+    }
+}
+
+impl std::ops::Deref for Counted {
+    type Target = wgpu::Buffer;
+
+    fn deref(&self) -> &wgpu::Buffer {
+        &self.buffer
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        // Commands under way keep the memory until the device has done with them: who makes room waits for them.
+        self.health.memory_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// What a resident buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Resident {
+    /// The indexed levels of a part: see `shaders/shared/slices.wgsl`.
+    Levels,
+    /// The level-16 cells of a part.
+    Cells,
+    /// The lower halves of a part's keys.
+    Lo,
+    Column(ColumnId),
+    /// The bitmaps of a part under the selection of this number.
+    Selection(u64),
+    /// Room to work in, by purpose; contents undefined.
+    Room(&'static str),
+}
+
+/// A resident buffer's name: which engine's, which part's (0 for rooms), and what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ResidentKey {
+    pub engine: u64,
+    pub part: usize,
+    pub what: Resident,
+}
+
+#[derive(Default)]
+pub(super) struct Memory {
+    resident: HashMap<ResidentKey, (Arc<Counted>, u64)>,
+    clock: u64,
+}
+
+impl Memory {
+    pub fn get(&mut self, key: &ResidentKey) -> Option<Arc<Counted>> {
+        self.clock += 1;
+        let (buffer, used) = self.resident.get_mut(key)?;
+        *used = self.clock;
+        Some(buffer.clone())
+    }
+
+    pub fn insert(&mut self, key: ResidentKey, buffer: Arc<Counted>) {
+        self.clock += 1;
+        self.resident.insert(key, (buffer, self.clock));
+    }
+
+    /// Lets go of the buffer that was used longest ago and that nobody holds. Gives its bytes, if there is one.
+    pub fn evict(&mut self) -> Option<u64> {
+        let idle = self.resident.iter().filter(|(_, (buffer, _))| Arc::strong_count(buffer) == 1);
+        let (&key, _) = idle.min_by_key(|(_, (_, used))| *used)?;
+        self.resident.remove(&key).map(|(buffer, _)| buffer.size())
+    }
+
+    /// Bytes of the rooms to work in, which belong to no engine.
+    #[cfg(test)]
+    pub fn rooms_bytes(&self) -> u64 {
+        let rooms = self.resident.iter().filter(|(key, _)| key.engine == 0);
+        rooms.map(|(_, (buffer, _))| buffer.size()).sum()
+    }
+
+    /// Lets go of all that `gone` says is not wanted any more.
+    pub fn release(&mut self, gone: impl Fn(&ResidentKey) -> bool) {
+        self.resident.retain(|key, _| !gone(key));
+    }
+}

@@ -1,0 +1,266 @@
+//! The GPU engine against brute force and against the CPU, on whatever adapter there is: software Vulkan will do.
+
+use super::*;
+use crate::dataset::ColumnId;
+use crate::dataset::testing::{TestColumn, dataset};
+use crate::engine::cpu::CpuEngine;
+use crate::engine::{Backend, Bins, EngineOptions, testing};
+use crate::filter::Predicate;
+use crate::world::WorldPoint;
+use proptest::prelude::*;
+use std::sync::OnceLock;
+
+/// One device for all tests of a process; `None`, and a word about it, where there is no adapter at all.
+fn gpu() -> Option<Arc<Gpu>> {
+    static GPU: OnceLock<Option<Arc<Gpu>>> = OnceLock::new();
+    GPU.get_or_init(|| own_gpu(&GpuOptions::default())).clone()
+}
+
+/// A device of the test's own. Only the lack of an adapter is a reason to skip.
+fn own_gpu(options: &GpuOptions) -> Option<Arc<Gpu>> {
+    match Gpu::open(Adapters::Any, options) {
+        Ok(gpu) => Some(gpu),
+        Err(EngineError::NoDevice(why)) => {
+            eprintln!("SKIPPED: a test of the GPU engine: {why}; `make test` installs mesa-vulkan-drivers");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn everything_an_engine_answers_is_what_a_scan_of_the_points_says(
+        sample in testing::sample(), questions in proptest::collection::vec(testing::question(), 1..3),
+    ) {
+        let Some(gpu) = gpu() else { return Ok(()) };
+        let (_folder, dataset) = sample.open();
+        let engine = GpuEngine::new(gpu, dataset.clone());
+        for question in questions {
+            testing::check(&engine, &dataset, &question)?;
+        }
+    }
+}
+
+/// 300,000 points in one part or several: more than a rank's workgroup covers, pixels with more points than the tables of
+/// `distribution` hold, more values than groups.
+fn large(part_points: usize) -> (tempfile::TempDir, Arc<Dataset>) {
+    let mut state = 1u32;
+    let mut random = move || {
+        // Numerical Recipes' generator.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 8
+    };
+    let points: Vec<WorldPoint> = (0..300_000)
+        .map(|i| match i % 10 {
+            0 => WorldPoint { x: 1 << 30, y: 3 << 29 },
+            1 if i % 100 < 30 => WorldPoint { x: 1 << 30, y: 1 },
+            2..5 => WorldPoint { x: 0x4000_0000 + random() % 4096, y: 0x6000_0000 + random() % 4096 },
+            5..7 => WorldPoint { x: random() << 8, y: random() << 8 },
+            _ => WorldPoint { x: 0x8000_0000 + (random() << 2), y: 0x5000_0000 + (random() << 1) },
+        })
+        .collect();
+    let names = (0..points.len()).map(|_| Some(random() % 101).filter(|&v| v > 0).map(|v| format!("name {v}"))).collect();
+    let sizes = (0..points.len()).map(|_| Some(i64::from(random() % 10_000)).filter(|&v| v > 9)).collect();
+    let (folder, dataset) =
+        dataset(&points, &[("name", TestColumn::Text(names)), ("size", TestColumn::Integer(sizes))], part_points);
+    (folder, Arc::new(dataset))
+}
+
+/// All that two engines answer about a filter, for every zoom.
+fn compare(cpu: &dyn Engine, gpu: &dyn Engine, filter: &Filter, groups: &Arc<Groups>, zooms: impl Iterator<Item = u8>) {
+    let (filter, never) = (Arc::new(filter.clone()), Cancel::never());
+    let (on_cpu, on_gpu) = (cpu.select(&filter, groups, &never).unwrap(), gpu.select(&filter, groups, &never).unwrap());
+    assert_eq!(on_cpu.counts, on_gpu.counts);
+    for z in zooms {
+        let zoom = Zoom::new(z).unwrap();
+        let heavy = TileId::containing(WorldPoint { x: 1 << 30, y: 3 << 29 }, zoom);
+        let tiles: Vec<TileId> = (-1..=1).filter_map(|dx| heavy.neighbour(dx, 0)).collect();
+        let expected = cpu.count(&on_cpu, &tiles, &never).unwrap();
+        assert!(expected == gpu.count(&on_gpu, &tiles, &never).unwrap(), "tiles of zoom {z} differ");
+        let expected = cpu.distribution(&on_cpu, zoom, &never).unwrap();
+        assert_eq!(expected, gpu.distribution(&on_gpu, zoom, &never).unwrap(), "zoom {z}");
+    }
+    let requests = [
+        HistogramRequest { column: ColumnId(1), bins: Bins::Edges((0..=10_000).step_by(2).collect()) },
+        HistogramRequest { column: ColumnId(1), bins: Bins::Edges(vec![1, 100, 5_000]) },
+        HistogramRequest {
+            column: ColumnId(0),
+            bins: Bins::OfKey { bin_of_key: (0..=100).map(|key| if key % 3 == 0 { Bins::NONE } else { key % 7 }).collect(), bins: 7 },
+        },
+    ];
+    let area = Region::of_boxes(vec![TileId::new(1, 0, 0).unwrap().world_box()]);
+    for area in [None, Some(&area)] {
+        let expected = cpu.histograms(&on_cpu, &requests, area, &never).unwrap();
+        assert_eq!(expected, gpu.histograms(&on_gpu, &requests, area, &never).unwrap());
+    }
+}
+
+fn filters() -> [Filter; 3] {
+    let sizes = |ranges: &[(u64, u64)]| Predicate::Keys { column: ColumnId(1), ranges: ranges.to_vec() };
+    let area = Region::of_boxes(vec![TileId::new(2, 1, 1).unwrap().world_box()]);
+    let nested = Predicate::And(vec![
+        Predicate::Or(vec![sizes(&[(0, 4_000)]), Predicate::Outside(area)]),
+        Predicate::Or(vec![Predicate::And(vec![sizes(&[(2_000, 9_000)]), sizes(&[(0, 3_000), (3_002, 8_999)])]), sizes(&[(1, 50)])]),
+    ]);
+    [Filter::all(), Filter::new(nested, "nested".into()), Filter::new(Predicate::Nothing, "nothing".into())]
+}
+
+#[test]
+fn cpu_and_gpu_agree_on_large_parts_and_many_groups() {
+    let Some(gpu) = gpu() else { return };
+    for part_points in [1 << 23, 70_001] {
+        let (_folder, dataset) = large(part_points);
+        let (cpu, gpu) = (CpuEngine::new(dataset.clone()), GpuEngine::new(gpu.clone(), dataset.clone()));
+        let by_name = Arc::new(Groups::by_column(&dataset, ColumnId(0), &[]).unwrap());
+        assert_eq!(by_name.len(), crate::engine::GROUPS_MAX);
+        for filter in filters() {
+            compare(&cpu, &gpu, &filter, &Arc::new(Groups::none(&dataset)), 0..=24);
+            compare(&cpu, &gpu, &filter, &by_name, [0, 7, 9, 24].into_iter());
+        }
+    }
+}
+
+#[test]
+fn dispatches_wider_than_the_device_go_on_in_the_next_row() {
+    let Some(gpu) = gpu() else { return };
+    let (_folder, dataset) = large(1 << 23);
+    let (cpu, engine) = (CpuEngine::new(dataset.clone()), GpuEngine::new(gpu.clone(), dataset.clone()));
+    gpu.run(|device| Ok(device.set_workgroups_across_max(7))).unwrap();
+    compare(&cpu, &engine, &filters()[1], &Arc::new(Groups::none(&dataset)), [0, 5, 20].into_iter());
+}
+
+#[test]
+fn a_dataset_larger_than_the_budget_is_paged() {
+    // A tile's counts, their copy on the way back, the tables of `distribution`: what is needed at the least, and a few
+    // buffers of parts.
+    let budget_bytes = 2 * 256 * 1024 + 2 * 32 * 1024 + 64 * 1024;
+    let options = GpuOptions { budget_bytes: Some(budget_bytes), ..GpuOptions::default() };
+    let Some(gpu) = own_gpu(&options) else { return };
+    let (_folder, dataset) = large(5_000);
+    let keys: usize = dataset.parts.iter().map(|part| part.index_bytes()).sum();
+    assert!(keys as u64 > 2 * budget_bytes, "{keys} bytes would fit");
+    let (cpu, engine) = (CpuEngine::new(dataset.clone()), GpuEngine::new(gpu.clone(), dataset.clone()));
+    let narrow = [HistogramRequest { column: ColumnId(1), bins: Bins::Edges(vec![1, 100, 5_000]) }];
+    let groups = Arc::new(Groups::none(&dataset));
+    let never = Cancel::never();
+    for filter in filters() {
+        let filter = Arc::new(filter);
+        let (on_cpu, on_gpu) = (cpu.select(&filter, &groups, &never).unwrap(), engine.select(&filter, &groups, &never).unwrap());
+        assert_eq!(on_cpu.counts, on_gpu.counts);
+        for z in [0, 4, 12, 24] {
+            let tiles = [TileId::containing(WorldPoint { x: 1 << 30, y: 3 << 29 }, Zoom::new(z).unwrap())];
+            assert!(cpu.count(&on_cpu, &tiles, &never).unwrap() == engine.count(&on_gpu, &tiles, &never).unwrap());
+        }
+        let zoom = Zoom::new(10).unwrap();
+        assert_eq!(cpu.distribution(&on_cpu, zoom, &never).unwrap(), engine.distribution(&on_gpu, zoom, &never).unwrap());
+        let expected = cpu.histograms(&on_cpu, &narrow, None, &never).unwrap();
+        assert_eq!(expected, engine.histograms(&on_gpu, &narrow, None, &never).unwrap());
+    }
+    assert!(gpu.memory_peak_bytes() <= budget_bytes, "{} bytes of {budget_bytes}", gpu.memory_peak_bytes());
+
+    let options = GpuOptions { budget_bytes: Some(100_000), ..GpuOptions::default() };
+    let engine = GpuEngine::new(Gpu::open(Adapters::Any, &options).unwrap(), dataset.clone());
+    let all = engine.select(&Arc::new(Filter::all()), &groups, &never).unwrap();
+    let answer = engine.count(&all, &[TileId::new(0, 0, 0).unwrap()], &never);
+    assert!(matches!(answer, Err(EngineError::DeviceMemory { budget_bytes: 100_000, .. })), "{:?}", answer.map(|_| ()));
+}
+
+#[test]
+fn memory_of_engines_and_selections_that_are_gone_is_free() {
+    let Some(gpu) = gpu() else { return };
+    let (_folder, dataset) = large(100_000);
+    let before = gpu.memory_bytes();
+    let engine = GpuEngine::new(gpu.clone(), dataset.clone());
+    let groups = Arc::new(Groups::none(&dataset));
+    let [_, filter, _] = filters();
+    let selection = engine.select(&Arc::new(filter), &groups, &Cancel::never()).unwrap();
+    let rooms = |gpu: &Gpu| gpu.run(|device| Ok(device.memory.rooms_bytes())).unwrap();
+    let with_selection = gpu.memory_bytes();
+    drop(selection);
+    gpu.run(|_| Ok(())).unwrap();
+    assert!(gpu.memory_bytes() < with_selection);
+    drop(engine);
+    let rooms = rooms(&gpu);
+    assert!(gpu.memory_bytes() <= before + rooms, "{} > {before} + {rooms}", gpu.memory_bytes());
+}
+
+#[test]
+fn a_lost_device_is_opened_again_and_then_the_cpu_counts() {
+    let (_folder, dataset) = large(100_000);
+    if gpu().is_none() {
+        return;
+    }
+    let engine = crate::engine::open(dataset.clone(), Backend::Gpu, &EngineOptions::default()).unwrap();
+    let groups = Arc::new(Groups::none(&dataset));
+    let never = Cancel::never();
+    let tile = [TileId::new(3, 2, 3).unwrap()];
+    let [_, filter, _] = filters();
+    let filter = Arc::new(filter);
+    let cpu = CpuEngine::new(dataset.clone());
+    let expected = cpu.count(&*cpu.select(&filter, &groups, &never).unwrap(), &tile, &never).unwrap();
+    let selection = engine.select(&filter, &groups, &never).unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        assert!(engine.count(&selection, &tile, &never).unwrap() == expected);
+        seen.push((engine.info().backend, engine.info().trouble.is_some()));
+        if engine.info().backend == "gpu" {
+            let gpu = Gpu::shared(Adapters::Any, &GpuOptions::default()).unwrap();
+            gpu.run(|device| Ok(device.destroy())).unwrap();
+        }
+    }
+    assert_eq!(seen, [("gpu", false), ("gpu", true), ("cpu", true)]);
+}
+
+#[test]
+fn a_driver_that_does_not_return_is_noticed_by_everybody() {
+    let options = GpuOptions { hang_timeout: Duration::from_millis(100), ..GpuOptions::default() };
+    let Some(gpu) = own_gpu(&options) else { return };
+    // The GPU's thread is stuck until the end of this test.
+    let (release, stuck) = std::sync::mpsc::channel::<()>();
+    let first = gpu.run(move |_| Ok(drop(stuck.recv())));
+    assert!(matches!(first, Err(EngineError::DeviceLost(_))));
+    let second = gpu.run(|_| Ok(()));
+    assert!(matches!(second, Err(EngineError::DeviceLost(_))));
+    assert!(gpu.is_lost());
+    drop(release);
+}
+
+#[test]
+fn a_device_that_does_not_finish_is_lost() {
+    let options = GpuOptions { hang_timeout: Duration::from_nanos(1), ..GpuOptions::default() };
+    let Some(gpu) = own_gpu(&options) else { return };
+    let (_folder, dataset) = large(1 << 23);
+    let engine = GpuEngine::new(gpu, dataset.clone());
+    let [_, filter, _] = filters();
+    let answer = engine.select(&Arc::new(filter), &Arc::new(Groups::none(&dataset)), &Cancel::never());
+    assert!(matches!(&answer, Err(EngineError::DeviceLost(_))), "{:?}", answer.map(|_| ()));
+}
+
+#[test]
+fn a_cancelled_question_is_not_answered() {
+    let Some(gpu) = gpu() else { return };
+    let (_folder, dataset) = large(1 << 23);
+    let engine = GpuEngine::new(gpu, dataset.clone());
+    let groups = Arc::new(Groups::none(&dataset));
+    let [all, filter, _] = filters();
+    let all = engine.select(&Arc::new(all), &groups, &Cancel::never()).unwrap();
+    let cancel = Cancel::never();
+    cancel.cancel();
+    assert!(matches!(engine.select(&Arc::new(filter), &groups, &cancel), Err(EngineError::Cancelled)));
+    let tile = [TileId::new(0, 0, 0).unwrap()];
+    assert!(matches!(engine.count(&all, &tile, &cancel), Err(EngineError::Cancelled)));
+    assert_eq!(engine.count(&all, &tile, &Cancel::never()).unwrap()[0].total(), 300_000);
+}
+
+#[test]
+fn a_selection_of_another_engine_is_refused() {
+    let Some(gpu) = gpu() else { return };
+    let (_folder, dataset) = large(1 << 23);
+    let groups = Arc::new(Groups::none(&dataset));
+    let foreign = CpuEngine::new(dataset.clone()).select(&Arc::new(Filter::all()), &groups, &Cancel::never()).unwrap();
+    let answer = GpuEngine::new(gpu, dataset).count(&foreign, &[TileId::new(0, 0, 0).unwrap()], &Cancel::never());
+    assert!(matches!(answer, Err(EngineError::Internal(_))));
+}

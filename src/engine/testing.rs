@@ -1,0 +1,206 @@
+//! What every engine is tested by: generated datasets and filters, and brute force (every point asked, one by one) as the
+//! referee.
+
+use super::*;
+use crate::dataset::testing::{TestColumn, dataset, dataset_of_parts};
+use crate::dataset::{ColumnId, Dataset};
+use crate::filter::Predicate;
+use crate::world::{Key, WorldBox, WorldPoint};
+use proptest::prelude::*;
+
+/// A sample: points that share cells at many levels, and columns of several widths with nulls.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    points: Vec<WorldPoint>,
+    radios: Vec<Option<String>>,
+    sizes: Vec<Option<i64>>,
+    speeds: Vec<Option<f64>>,
+    part_points: usize,
+    /// Whether points go to the parts in turn, so that all parts overlap, as appended ones do.
+    overlapping: bool,
+}
+
+fn coordinate() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        Just(0), Just(u32::MAX), Just(1 << 31),
+        0u32..1 << 12,
+        (0u32..64).prop_map(|v| 0x5000_0000 + v),
+        (0u32..512).prop_map(|v| 0x8000_0000 + (v << 14)),
+        any::<u32>(),
+    ]
+}
+
+pub(crate) fn sample() -> impl Strategy<Value = Sample> {
+    let lengths = prop_oneof![Just(1usize), Just(31), Just(32), Just(33), Just(511), Just(512), Just(513), 1usize..1500];
+    let one_place = proptest::option::weighted(0.1, (coordinate(), coordinate()));
+    // So that keys are 1, 2 or 4 bytes wide.
+    let sizes_max = prop_oneof![Just(50i64), Just(5_000), Just(70_000)];
+    let parts = (prop_oneof![Just(1 << 23), 1usize..400], prop::bool::weighted(0.2));
+    (lengths, parts, one_place, sizes_max).prop_flat_map(|(n, (part_points, overlapping), place, sizes_max)| {
+        let places = match place {
+            Some(place) => Just(place).boxed(),
+            None => (coordinate(), coordinate()).boxed(),
+        };
+        let row = (
+            places,
+            proptest::option::weighted(0.9, 0usize..5),
+            proptest::option::weighted(0.9, prop_oneof![0i64..50, 0i64..sizes_max]),
+            proptest::option::weighted(0.9, -5.0f64..5.0),
+        );
+        proptest::collection::vec(row, n).prop_map(move |rows| Sample {
+            points: rows.iter().map(|row| WorldPoint { x: row.0.0, y: row.0.1 }).collect(),
+            radios: rows.iter().map(|row| row.1.map(|r| format!("radio {r}"))).collect(),
+            sizes: rows.iter().map(|row| row.2).collect(),
+            speeds: rows.iter().map(|row| row.3).collect(),
+            part_points,
+            overlapping,
+        })
+    })
+}
+
+impl Sample {
+    pub(crate) fn open(&self) -> (tempfile::TempDir, Arc<Dataset>) {
+        let columns = [
+            ("radio", TestColumn::Text(self.radios.clone())),
+            ("size", TestColumn::Integer(self.sizes.clone())),
+            ("speed", TestColumn::Float(self.speeds.clone())),
+        ];
+        let (folder, dataset) = if self.overlapping {
+            let parts = self.points.len().div_ceil(self.part_points);
+            let of_part = |part: usize| (part..self.points.len()).step_by(parts).collect();
+            dataset_of_parts(&self.points, &columns, &(0..parts).map(of_part).collect::<Vec<_>>())
+        } else {
+            dataset(&self.points, &columns, self.part_points)
+        };
+        (folder, Arc::new(dataset))
+    }
+}
+
+/// Every point as (key, keys of the columns), read back one by one.
+fn rows(dataset: &Dataset) -> Vec<(Key, Vec<u64>)> {
+    let columns = 0..dataset.columns().len();
+    let parts = dataset.parts.iter();
+    parts
+        .flat_map(|part| {
+            let columns = columns.clone();
+            (0..part.rows()).map(move |i| {
+                (part.key(i), columns.clone().map(|c| part.column(ColumnId(c)).get(i as usize)).collect())
+            })
+        })
+        .collect()
+}
+
+fn passes(predicate: &Predicate, row: &(Key, Vec<u64>)) -> bool {
+    match predicate {
+        Predicate::All => true,
+        Predicate::Nothing => false,
+        Predicate::And(terms) => terms.iter().all(|term| passes(term, row)),
+        Predicate::Or(terms) => terms.iter().any(|term| passes(term, row)),
+        Predicate::Keys { column, ranges } => ranges.iter().any(|&(lo, hi)| (lo..=hi).contains(&row.1[column.0])),
+        Predicate::Inside(region) => region.contains(row.0.world()),
+        Predicate::Outside(region) => !region.contains(row.0.world()),
+    }
+}
+
+pub(crate) fn predicate() -> impl Strategy<Value = Predicate> {
+    let ranges = proptest::collection::btree_set(0u64..80, 2..14).prop_map(|edges| {
+        let edges: Vec<u64> = edges.into_iter().collect();
+        edges.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect::<Vec<_>>()
+    });
+    let wide = (0u64..70_000, 0u64..30_000).prop_map(|(lo, span)| vec![(lo, lo + span)]);
+    let floats = (any::<u64>(), any::<u64>()).prop_map(|(a, b)| vec![(a.min(b).max(1), a.max(b).max(1))]);
+    let corner = || (coordinate(), coordinate()).prop_map(|(x, y)| WorldPoint { x, y });
+    let boxed = || (corner(), corner()).prop_map(|(a, b)| Region::of_boxes(vec![WorldBox {
+        min: WorldPoint { x: a.x.min(b.x), y: a.y.min(b.y) },
+        max: WorldPoint { x: a.x.max(b.x), y: a.y.max(b.y) },
+    }]));
+    let leaf = prop_oneof![
+        Just(Predicate::All),
+        Just(Predicate::Nothing),
+        (0u64..6, 0u64..3).prop_map(|(lo, n)| Predicate::Keys { column: ColumnId(0), ranges: vec![(lo, lo + n)] }),
+        ranges.prop_map(|ranges| Predicate::Keys { column: ColumnId(1), ranges }),
+        wide.prop_map(|ranges| Predicate::Keys { column: ColumnId(1), ranges }),
+        floats.prop_map(|ranges| Predicate::Keys { column: ColumnId(2), ranges }),
+        boxed().prop_map(Predicate::Inside),
+        boxed().prop_map(Predicate::Outside),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        let terms = proptest::collection::vec(inner, 1..4);
+        prop_oneof![terms.clone().prop_map(Predicate::And), terms.prop_map(Predicate::Or)]
+    })
+}
+
+/// What is asked of a sample.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub predicate: Predicate,
+    /// Whether points are kept apart by radio.
+    pub by: bool,
+    pub zoom: u8,
+    pub pick: prop::sample::Index,
+}
+
+pub(crate) fn question() -> impl Strategy<Value = Question> {
+    (predicate(), any::<bool>(), 0u8..=24, any::<prop::sample::Index>())
+        .prop_map(|(predicate, by, zoom, pick)| Question { predicate, by, zoom, pick })
+}
+
+/// Compares all that an engine answers with what a scan of the points says.
+pub(crate) fn check(engine: &dyn Engine, dataset: &Dataset, question: &Question) -> Result<(), TestCaseError> {
+    let Question { predicate, by, zoom, pick } = question;
+    let by = *by;
+    let groups = Arc::new(if by { Groups::by_column(dataset, ColumnId(0), &[]).unwrap() } else { Groups::none(dataset) });
+    let filter = Arc::new(Filter::new(predicate.clone(), "as generated".into()));
+    let never = Cancel::never();
+    let selection = engine.select(&filter, &groups, &never).unwrap();
+    let group_of = |row: &(Key, Vec<u64>)| if by { usize::from(groups.group_of_key()[row.1[0] as usize]) } else { 0 };
+
+    let all_rows = rows(dataset);
+    let passing: Vec<_> = all_rows.iter().filter(|row| passes(predicate, row)).collect();
+    prop_assert_eq!(selection.total() as usize, passing.len());
+
+    // Tiles: the one of a point, its neighbour, and the whole zoom's sum where the zoom has few tiles.
+    let zoom = Zoom::new(*zoom).unwrap();
+    let tile = TileId::containing(all_rows[pick.index(all_rows.len())].0.world(), zoom);
+    let tiles: Vec<TileId> = [Some(tile), tile.neighbour(1, 0)].into_iter().flatten().collect();
+    for (tile, grid) in tiles.iter().zip(engine.count(&selection, &tiles, &never).unwrap()) {
+        let mut expected = CountGrid::zeros(groups.len(), 256);
+        for row in passing.iter().filter(|row| tile.world_box().contains(row.0.world())) {
+            let shift = 32 - zoom.pixel_level();
+            let world = row.0.world();
+            let (x, y) = ((world.x >> shift) as usize % 256, (world.y >> shift) as usize % 256);
+            expected.counts[group_of(row) * 65536 + y * 256 + x] += 1;
+        }
+        prop_assert!(grid == expected, "tile {} differs", tile);
+    }
+
+    let mut pixels = std::collections::BTreeMap::<u64, u32>::new();
+    for row in &passing {
+        *pixels.entry(row.0.cell(zoom.pixel_level())).or_default() += 1;
+    }
+    let expected = Distribution::of_totals(pixels.into_values());
+    prop_assert_eq!(engine.distribution(&selection, zoom, &never).unwrap(), expected);
+
+    let area = Region::of_boxes(vec![tile.world_box()]);
+    let requests = [
+        HistogramRequest { column: ColumnId(1), bins: Bins::Edges(vec![1, 5, 20, 300, 60_000]) },
+        HistogramRequest { column: ColumnId(0), bins: Bins::OfKey { bin_of_key: vec![Bins::NONE, 1, 0, 1], bins: 2 } },
+        HistogramRequest { column: ColumnId(2), bins: Bins::Edges(vec![1, 1 << 62, 1 << 63, u64::MAX]) },
+    ];
+    for area in [None, Some(&area)] {
+        let answers = engine.histograms(&selection, &requests, area, &never).unwrap();
+        for (request, answer) in requests.iter().zip(answers) {
+            let mut expected = Histogram::zeros(groups.len(), request.bins.len());
+            for row in passing.iter().filter(|row| area.is_none_or(|area| area.contains(row.0.world()))) {
+                let (group, key) = (group_of(row), row.1[request.column.0]);
+                match request.bins.bin(key) {
+                    Some(bin) => expected.counts[group * request.bins.len() + bin] += 1,
+                    None if key == 0 => expected.nulls[group] += 1,
+                    None => expected.outside[group] += 1,
+                }
+            }
+            prop_assert_eq!(&answer, &expected);
+        }
+    }
+    Ok(())
+}
