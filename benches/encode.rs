@@ -1,0 +1,182 @@
+//! What shading and encoding a tile costs, in milliseconds and bytes.
+//!
+//! ```text
+//! cargo bench --bench encode                                          synthetic tiles
+//! POINTILLIST_DATASETS=towers:ships cargo bench --bench encode        and tiles of these ingested datasets
+//! ```
+//!
+//! First a table of bytes and of milliseconds (median and 95th percentile over the tiles, each the best of five runs) against the png
+//! crate; then criterion's figures for single tiles.
+
+use criterion::Criterion;
+use pointillist::dataset::Dataset;
+use pointillist::encode::{self, Quality};
+use pointillist::engine::cpu::CpuEngine;
+use pointillist::engine::{Cancel, CountGrid, Distribution, Engine, Groups};
+use pointillist::filter::Filter;
+use pointillist::shade::{Category, CategoryKind, Shader, Style};
+use pointillist::world::{TileId, Zoom};
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A tile's counts with the distribution that its zoom has.
+struct Sample {
+    name: String,
+    grid: CountGrid,
+    distribution: Arc<Distribution>,
+}
+
+fn main() {
+    let mut samples = synthetic();
+    match std::env::var("POINTILLIST_DATASETS") {
+        Ok(folders) => folders.split(':').for_each(|folder| samples.extend(of_dataset(Path::new(folder)))),
+        Err(_) => {
+            eprintln!("SKIPPED real data: set POINTILLIST_DATASETS to the folders of ingested datasets, joined by ':'")
+        }
+    }
+    table(&samples);
+    let mut criterion = Criterion::default().configure_from_args();
+    for sample in samples.iter().filter(|sample| sample.name.starts_with("synthetic")) {
+        let shader = shader_of(sample, &Style::default());
+        let rgba = shader.shade(&sample.grid);
+        criterion
+            .bench_function(&format!("shade/{}", sample.name), |b| b.iter(|| shader.shade(black_box(&sample.grid))));
+        criterion.bench_function(&format!("png/{}", sample.name), |b| {
+            b.iter(|| encode::png(black_box(&rgba), sample.grid.size, Quality::Exact));
+        });
+    }
+    criterion.final_summary();
+}
+
+/// Clusters of points, from a few to many more than pixels, by a congruential generator: the same on every machine.
+fn synthetic() -> Vec<Sample> {
+    let mut state = 1u64;
+    let mut uniform = move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f64 / (1u64 << 24) as f64
+    };
+    [("sparse", 1_500), ("towers", 20_000), ("dense", 300_000), ("solid", 3_000_000)]
+        .into_iter()
+        .map(|(name, points)| {
+            let centres: Vec<[f64; 3]> =
+                (0..60).map(|_| [uniform() * 256.0, uniform() * 256.0, 4.0 + 60.0 * uniform().powi(3)]).collect();
+            let mut grid = CountGrid::zeros(5, 256);
+            for _ in 0..points {
+                let [x, y, radius] = centres[(uniform().powi(2) * 60.0) as usize];
+                // The sum of four uniform numbers is close to a normal one.
+                let mut offset = || (uniform() + uniform() + uniform() + uniform() - 2.0) * radius;
+                let (column, row) = ((x + offset()) as usize, (y + offset()) as usize);
+                let category = (uniform().powi(3) * 5.0) as usize;
+                if column < 256 && row < 256 {
+                    grid.counts[(category * 256 + row) * 256 + column] += 1;
+                }
+            }
+            let distribution = Arc::new(Distribution::of_totals(grid.totals()));
+            Sample { name: format!("synthetic {name}"), grid, distribution }
+        })
+        .collect()
+}
+
+/// Of every second zoom the tile with the most points, the median one of those beside it, and one with few.
+fn of_dataset(folder: &Path) -> Vec<Sample> {
+    let never = Cancel::never();
+    let dataset = Arc::new(Dataset::open(folder).expect("POINTILLIST_DATASETS names datasets"));
+    let groups = match dataset.manifest.category.as_deref().and_then(|name| dataset.column_id(name)) {
+        Some(column) => Groups::by_column(&dataset, column, &[]).expect("the main column is categorical"),
+        None => Groups::none(&dataset),
+    };
+    let engine = CpuEngine::new(dataset.clone());
+    let selection = engine.select(&Arc::new(Filter::all()), &Arc::new(groups), &never).expect("everything is selected");
+    let count = |tile: TileId| engine.count(&selection, &[tile], &never).expect("a tile is counted").remove(0);
+    let mut samples = Vec::new();
+    let mut densest = TileId::new(0, 0, 0).expect("there is a tile 0/0/0");
+    while densest.z() <= 14 {
+        let grid = count(densest);
+        // The tiles two zooms deeper, by the sums of their 64 by 64 pixels here.
+        let mut below = vec![0u64; 16];
+        for (index, total) in grid.totals().into_iter().enumerate() {
+            below[index / 256 / 64 * 4 + index % 256 / 64] += u64::from(total);
+        }
+        let mut ranked: Vec<usize> = (0..16).filter(|&i| below[i] > 0).collect();
+        ranked.sort_by_key(|&i| std::cmp::Reverse(below[i]));
+        let z = densest.z() + 2;
+        let tile_at = |i: usize| TileId::new(z, densest.x() * 4 + i as u32 % 4, densest.y() * 4 + i as u32 / 4);
+        let zoom = Zoom::new(z).expect("zoom 16 is the deepest here");
+        let distribution = Arc::new(engine.distribution(&selection, zoom, &never).expect("a zoom has a distribution"));
+        let mut picks = vec![ranked[0], ranked[ranked.len() / 2], ranked[ranked.len() - 1]];
+        picks.dedup();
+        for pick in picks {
+            let tile = tile_at(pick).expect("a tile below a tile exists");
+            let name = format!("{} {}/{}/{}", dataset.manifest.name, tile.z(), tile.x(), tile.y());
+            samples.push(Sample { name, grid: count(tile), distribution: distribution.clone() });
+        }
+        densest = tile_at(ranked[0]).expect("a tile below a tile exists");
+    }
+    samples
+}
+
+fn shader_of(sample: &Sample, style: &Style) -> Shader {
+    let category = |i: usize| Category {
+        value: Some(i.to_string()),
+        label: i.to_string(),
+        color: None,
+        kind: CategoryKind::Value,
+        count: 1,
+    };
+    let categories: Vec<Category> = (0..sample.grid.categories).map(category).collect();
+    Shader::new(style, &categories, &sample.distribution).expect("a style that names no categories fits all")
+}
+
+/// Bytes and milliseconds of each step over all samples.
+fn table(samples: &[Sample]) {
+    let style = Style::default();
+    let mut rows: Vec<(&str, Vec<f64>, Vec<usize>)> = Vec::new();
+    let mut add = |name: &'static str, (ms, bytes): (f64, usize)| match rows.iter_mut().find(|row| row.0 == name) {
+        Some(row) => {
+            row.1.push(ms);
+            row.2.push(bytes);
+        }
+        None => rows.push((name, vec![ms], vec![bytes])),
+    };
+    for sample in samples {
+        let shader = shader_of(sample, &style);
+        let rgba = shader.shade(&sample.grid);
+        add("shade", best(|| shader.shade(&sample.grid)));
+        let ours = best(|| encode::png(&rgba, 256, Quality::Exact));
+        add("png, ours", ours);
+        add("png crate, default", best(|| png_crate(&rgba, png::Compression::Balanced)));
+        add("png crate, fast", best(|| png_crate(&rgba, png::Compression::Fast)));
+        println!("{:40} {:8} points {:8} bytes {:.2} ms", sample.name, sample.grid.total(), ours.1, ours.0);
+    }
+    println!("\n{} tiles\n\n| step | median ms | p95 ms | max ms | mean bytes |\n|---|---|---|---|---|", samples.len());
+    for (name, mut ms, bytes) in rows {
+        ms.sort_by(f64::total_cmp);
+        let mean = bytes.iter().sum::<usize>() / bytes.len();
+        let (median, p95, max) = (ms[ms.len() / 2], ms[ms.len() * 95 / 100], ms[ms.len() - 1]);
+        println!("| {name} | {median:.2} | {p95:.2} | {max:.2} | {mean} |");
+    }
+    println!();
+}
+
+/// The best of five runs in milliseconds, and the bytes that came out.
+fn best(run: impl Fn() -> Vec<u8>) -> (f64, usize) {
+    let once = || {
+        let started = Instant::now();
+        let bytes = black_box(run()).len();
+        (started.elapsed().as_secs_f64() * 1e3, bytes)
+    };
+    (0..5).map(|_| once()).min_by(|a, b| a.0.total_cmp(&b.0)).expect("five runs")
+}
+
+fn png_crate(rgba: &[u8], compression: png::Compression) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 256, 256);
+    encoder.set_color(png::ColorType::Rgba);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(compression);
+    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(rgba));
+    written.expect("writing to memory does not fail");
+    bytes
+}
