@@ -4,11 +4,13 @@
 
 pub mod bench;
 pub mod cli;
+pub mod crossfilter;
 pub mod dataset;
 pub mod encode;
 pub mod engine;
 pub mod filter;
 pub mod generate;
+pub mod histogram;
 pub mod ingest;
 pub mod shade;
 pub mod world;

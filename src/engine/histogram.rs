@@ -12,6 +12,11 @@ pub enum Bins {
 }
 
 impl Bins {
+    /// A bin for every key from 1 to `key_max`.
+    pub fn each_key(key_max: u64) -> Bins {
+        Bins::Edges((1..=key_max.saturating_add(1)).collect())
+    }
+
     /// In `OfKey`: the key is in no bin.
     pub const NONE: u16 = u16::MAX;
 

@@ -10,6 +10,7 @@ pub mod gpu;
 mod grid;
 mod groups;
 mod histogram;
+mod linked;
 mod open;
 mod region;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use failover::{Failover, OnDeviceLoss};
 pub use grid::{CountGrid, Distribution};
 pub use groups::{GROUPS_MAX, Group, GroupKind, Groups, GroupsError};
 pub use histogram::{Bins, Histogram, HistogramRequest};
+pub use linked::{Active, Brush, LinkedCounts, LinkedCube, LinkedQuestion};
 pub use open::{Backend, EngineOptions, open};
 pub use region::{region_words, set_bits};
 

@@ -30,6 +30,11 @@ pub(super) fn bind(test: &Test, dataset: &Dataset, wanted: bool) -> Predicate {
     }
 }
 
+/// The first key of a column whose value is at least `literal`; one more than the last key where none is. Null has none.
+pub fn first_key_at_least(dataset: &Dataset, column: ColumnId, literal: &Literal) -> u64 {
+    Keys::of(dataset, column).keys_before(literal, Ordering::is_lt).saturating_add(1)
+}
+
 /// The simplest predicate for a set of keys.
 fn keys(column: ColumnId, mut ranges: Ranges, dataset: &Dataset) -> Predicate {
     let described = dataset.column(column);

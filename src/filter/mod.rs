@@ -24,14 +24,15 @@ mod tests;
 mod wkt;
 
 pub use ast::{Case, Comparison, Expr, LikePattern, LikePiece, Literal, Name, Shape};
+pub use bind::first_key_at_least;
 pub use canonical::{column_text, text_literal};
 pub use error::{
     FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_LIST_MAX, FILTER_TERMS_MAX, FILTER_VERTICES_MAX, FilterError,
 };
 pub use number::Number;
-pub use parse::parse;
+pub use parse::{parse, timestamp_ns};
 pub use region::{Cover, Polygon, Region};
-pub use resolve::{RowFilter, Schema, ValueRef, nearest};
+pub use resolve::{RowFilter, Schema, ValueRef, compare, nearest};
 
 use crate::dataset::{ColumnId, Dataset};
 

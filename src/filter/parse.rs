@@ -504,8 +504,8 @@ fn arguments(function: &sql::Function) -> Option<Vec<&sql::Expr>> {
     list.args.iter().map(plain).collect()
 }
 
-/// An instant; without an offset, in UTC.
-fn timestamp_ns(text: &str) -> Option<i128> {
+/// Nanoseconds since the epoch of a text such as `2024-05-31T12:00:00Z`; without an offset, in UTC.
+pub fn timestamp_ns(text: &str) -> Option<i128> {
     let text = text.trim();
     if let Ok(instant) = jiff::Timestamp::from_str(text) {
         return Some(instant.as_nanosecond());

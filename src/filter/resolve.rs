@@ -193,7 +193,7 @@ impl ColumnTest {
 }
 
 /// How a value lies to a literal of its type; `None` for null and NaN.
-pub(super) fn compare(value: ValueRef<'_>, literal: &Literal) -> Option<Ordering> {
+pub fn compare(value: ValueRef<'_>, literal: &Literal) -> Option<Ordering> {
     match (value, literal) {
         (ValueRef::Boolean(value), Literal::Boolean(literal)) => Some(value.cmp(literal)),
         (ValueRef::Integer(value), Literal::Number(literal)) => Some(literal.cmp_integer(value)),

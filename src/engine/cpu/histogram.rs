@@ -1,75 +1,90 @@
 //! Twin of `shaders/histogram.wgsl`: points per bin and group of several columns, in one pass over the selected points.
 
-use crate::dataset::{ColumnKeys, Part};
-use crate::engine::bitmap::{Bitmap, GroupedBitmaps};
-use crate::engine::{Bins, Cancel, EngineError, Histogram, HistogramRequest, region};
+use super::select::BLOCK_WORDS;
+use super::tally::{Binner, Cells, Places, block_words};
+use crate::dataset::{BLOCK_POINTS, Dataset, Part};
+use crate::engine::bitmap::GroupedBitmaps;
+use crate::engine::{Cancel, EngineError, Groups, Histogram, HistogramRequest, region};
 use crate::filter::Region;
 use pulp::Arch;
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Words that one task takes: 256 Ki points.
-const TASK_WORDS: usize = 4096;
+/// Blocks that a worker takes at a time: 64 Ki points.
+pub(super) const TASK_BLOCKS: usize = 16;
 
 pub(super) fn histograms(
     arch: Arch,
+    dataset: &Dataset,
     parts: &[(&Part, &GroupedBitmaps)],
+    groups: &Groups,
     requests: &[HistogramRequest],
     area: Option<&Region>,
     cancel: &Cancel,
 ) -> Result<Vec<Histogram>, EngineError> {
-    let groups = parts.first().map_or(1, |(_, bitmaps)| bitmaps.groups.len());
-    let zeros = || requests.iter().map(|request| Histogram::zeros(groups, request.bins.len())).collect::<Vec<_>>();
-    let mut sums = zeros();
+    let binners: Vec<Binner> =
+        requests.iter().map(|r| Binner::of_bins(&r.bins, dataset.column(r.column).key_max)).collect();
+    let by = groups.column().map(|column| (column, Binner::of_groups(groups)));
+    let mut sums: Vec<Histogram> = requests.iter().map(|r| Histogram::zeros(groups.len(), r.bins.len())).collect();
     for (part, bitmaps) in parts {
         let inside = area.map(|area| region::region_words(area, part));
-        let tasks = bitmaps.all.words.len().div_ceil(TASK_WORDS);
-        let counted = (0..tasks)
-            .into_par_iter()
-            .map(|task| {
-                cancel.check()?;
-                let words = task * TASK_WORDS..((task + 1) * TASK_WORDS).min(bitmaps.all.words.len());
-                let mut counted = zeros();
-                for (histogram, request) in counted.iter_mut().zip(requests) {
-                    let keys = part.column(request.column);
-                    for (group, bitmap) in bitmaps.groups.iter().enumerate() {
-                        let inside = inside.as_deref();
-                        arch.dispatch(|| add(histogram, group, &request.bins, keys, bitmap, inside, words.clone()));
-                    }
+        let zeros = || requests.iter().map(|r| Cells::zeros(groups.len() * (r.bins.len() + 2))).collect::<Vec<_>>();
+        let counted = in_blocks(part, cancel, zeros, |cells, block| {
+            let from = block * BLOCK_WORDS;
+            let mut words = [0u64; BLOCK_WORDS];
+            let words = &mut words[..block_words(part, block)];
+            words.copy_from_slice(&bitmaps.all.words[from..][..words.len()]);
+            if let Some(inside) = &inside {
+                words.iter_mut().zip(&inside[from..]).for_each(|(word, inside)| *word &= inside);
+            }
+            if words.iter().all(|&word| word == 0) {
+                return;
+            }
+            arch.dispatch(|| {
+                let mut group_places: Places = [0; BLOCK_POINTS];
+                if let Some((column, binner)) = &by {
+                    binner.places(part.column(*column), block, words, &mut group_places);
                 }
-                Ok(counted)
-            })
-            .try_reduce(zeros, |mut a, b| {
-                a.iter_mut().zip(b).for_each(|(a, b)| a.add(&b));
-                Ok(a)
-            })?;
-        sums.iter_mut().zip(counted).for_each(|(a, b)| a.add(&b));
+                let mut places: Places = [0; BLOCK_POINTS];
+                for ((cells, request), binner) in cells.iter_mut().zip(requests).zip(&binners) {
+                    binner.places(part.column(request.column), block, words, &mut places);
+                    let major = by.as_ref().map(|_| (&group_places, request.bins.len() as u32 + 2));
+                    cells.add(words, major, &places);
+                }
+            });
+        })?;
+        for ((sum, request), cells) in sums.iter_mut().zip(requests).zip(counted) {
+            sum.add(&Histogram::from_cells(&cells, groups.len(), request.bins.len()));
+        }
     }
     Ok(sums)
 }
 
-#[inline(always)]
-fn add(
-    histogram: &mut Histogram,
-    group: usize,
-    bins: &Bins,
-    keys: &ColumnKeys,
-    bitmap: &Bitmap,
-    inside: Option<&[u64]>,
-    words: std::ops::Range<usize>,
-) {
-    let first_bin = group * histogram.bins;
-    for word in words {
-        let mut bits = bitmap.words[word] & inside.map_or(u64::MAX, |inside| inside[word]);
-        while bits != 0 {
-            let key = keys.get(word * 64 + bits.trailing_zeros() as usize);
-            bits &= bits - 1;
-            match bins.bin(key) {
-                Some(bin) => histogram.counts[first_bin + bin] += 1,
-                None if key == 0 => histogram.nulls[group] += 1,
-                None => histogram.outside[group] += 1,
+/// Has every block of a part added to some worker's cells, and gives the sum of the workers'.
+pub(super) fn in_blocks(
+    part: &Part,
+    cancel: &Cancel,
+    zeros: impl Fn() -> Vec<Cells> + Sync,
+    each: impl Fn(&mut [Cells], usize) + Sync,
+) -> Result<Vec<Vec<u32>>, EngineError> {
+    let blocks = (part.rows() as usize).div_ceil(BLOCK_POINTS);
+    let next = AtomicUsize::new(0);
+    let workers = rayon::current_num_threads().min(blocks.div_ceil(TASK_BLOCKS)).max(1);
+    let worker = |_| -> Result<Vec<Vec<u32>>, EngineError> {
+        let mut cells = zeros();
+        loop {
+            cancel.check()?;
+            let first = next.fetch_add(TASK_BLOCKS, Ordering::Relaxed);
+            if first >= blocks {
+                return Ok(cells.into_iter().map(Cells::folded).collect());
             }
+            (first..(first + TASK_BLOCKS).min(blocks)).for_each(|block| each(&mut cells, block));
         }
-    }
+    };
+    (0..workers).into_par_iter().with_max_len(1).map(worker).try_reduce_with(|mut a, b| {
+        a.iter_mut().zip(&b).for_each(|(a, b)| a.iter_mut().zip(b).for_each(|(a, b)| *a += b));
+        Ok(a)
+    }).expect("there is a worker")
 }
 
 impl Histogram {

@@ -6,13 +6,15 @@
 mod count;
 mod distribution;
 mod histogram;
+mod linked;
 mod rank;
 mod select;
+mod tally;
 
 use super::bitmap::GroupedBitmaps;
 use super::{
-    Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest, Selection,
-    SelectionBody,
+    Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest, LinkedCounts,
+    LinkedCube, LinkedQuestion, Selection, SelectionBody,
 };
 use crate::dataset::{Dataset, Part};
 use crate::filter::{Filter, Region};
@@ -58,6 +60,22 @@ impl CpuEngine {
         }
         kept.push((groups.clone(), bitmaps.clone()));
         Ok(bitmaps)
+    }
+
+    /// Linked histograms under the question's brushes, in one pass over the points.
+    ///
+    /// # Errors
+    /// The answer is no longer wanted.
+    pub fn linked_counts(&self, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCounts, EngineError> {
+        linked::counts(self.arch, &self.dataset, question, cancel)
+    }
+
+    /// Linked histograms under every brush of the question's active column, in one pass over the points.
+    ///
+    /// # Errors
+    /// The answer is no longer wanted.
+    pub fn linked_cube(&self, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCube, EngineError> {
+        linked::cube(self.arch, &self.dataset, question, cancel)
     }
 
     fn parts<'a>(&'a self, selection: &'a Selection) -> impl Iterator<Item = (&'a Part, &'a GroupedBitmaps)> + Clone {
@@ -110,7 +128,7 @@ impl Engine for CpuEngine {
         cancel: &Cancel,
     ) -> Result<Vec<Histogram>, EngineError> {
         let parts: Vec<_> = self.parts(selection).collect();
-        histogram::histograms(self.arch, &parts, requests, area, cancel)
+        histogram::histograms(self.arch, &self.dataset, &parts, &selection.groups, requests, area, cancel)
     }
 
     fn distribution(&self, selection: &Selection, zoom: Zoom, cancel: &Cancel) -> Result<Distribution, EngineError> {

@@ -12,7 +12,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 use std::sync::Arc;
 
-const BLOCK_WORDS: usize = BLOCK_POINTS / 64;
+pub(super) const BLOCK_WORDS: usize = BLOCK_POINTS / 64;
 
 /// Blocks that one task takes: 64 Ki points, some tens of microseconds.
 const TASK_BLOCKS: usize = 16;
@@ -89,7 +89,7 @@ fn intersection(arch: Arch, group: &Bitmap, mask: &[u64]) -> Bitmap {
 }
 
 /// A predicate, prepared for one part.
-enum Plan {
+pub(super) enum Plan {
     All,
     Nothing,
     And(Vec<Plan>),
@@ -99,7 +99,7 @@ enum Plan {
     Mask(Vec<u64>),
 }
 
-struct Leaf {
+pub(super) struct Leaf {
     column: ColumnId,
     test: Test,
 }
@@ -120,7 +120,7 @@ enum Known {
 }
 
 impl Plan {
-    fn of(predicate: &Predicate, part: &Part) -> Plan {
+    pub(super) fn of(predicate: &Predicate, part: &Part) -> Plan {
         let all = |terms: &[Predicate]| terms.iter().map(|term| Plan::of(term, part)).collect();
         match predicate {
             Predicate::All => Plan::All,
@@ -141,7 +141,7 @@ impl Plan {
     }
 
     /// Writes the block's words. Bits past the part's last point are anything.
-    fn evaluate(&self, arch: Arch, part: &Part, block: usize, words: &mut [u64]) {
+    pub(super) fn evaluate(&self, arch: Arch, part: &Part, block: usize, words: &mut [u64]) {
         match self.known(part, block) {
             Known::Every => words.fill(u64::MAX),
             Known::No => words.fill(0),

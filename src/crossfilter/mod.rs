@@ -1,0 +1,360 @@
+//! Crossfilter: brushes over several columns, and every column's histogram under all brushes but its own.
+//!
+//! The first answer reads the points once for all histograms. When a second question differs from one seen before in one
+//! brush only, that brush is being dragged: a cube of counts by its column's keys is built, in one more pass, and every later
+//! position of the brush is answered from it, exactly, without a point being read. Brushes whose ends lie on sixteenths of
+//! the bins shown (or on any value, where values are few) are answered so; others by a pass.
+//!
+//! Reads columns on the host, whichever engine draws the tiles. Knows nothing of HTTP.
+
+mod brush;
+mod cubes;
+#[cfg(test)]
+mod tests;
+
+use crate::dataset::{ColumnId, Dataset};
+use crate::engine::cpu::CpuEngine;
+use crate::engine::{Active, Brush, Cancel, EngineError, Groups, HistogramRequest, LinkedCounts, LinkedQuestion};
+use crate::filter::{Expr, Filter, FilterError, Predicate, Region, parse};
+use crate::histogram::{ColumnPlan, ColumnQuestion, HistogramAnswer, HistogramError};
+use crate::world::{LonLatBox, WorldBox};
+use cubes::Cubes;
+use serde::{Deserialize, Serialize};
+use serde_json::Map;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Histograms of one question: each is counted for every point.
+pub const COLUMNS_MAX: usize = 32;
+/// Brushes of one question.
+pub const BRUSHES_MAX: usize = 32;
+
+/// Steps of a bin at which a brush may end and still be answered from a cube: about a pixel of a chart with 64 bins.
+pub const BRUSH_STEPS: usize = 16;
+
+/// Slices of a cube.
+const SLICES_MAX: usize = 4096;
+/// Cells of a cube, over all its histograms: 64 MiB.
+const CUBE_CELLS_MAX: usize = 1 << 24;
+
+/// The body of `POST /{dataset}/crossfilter`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CrossfilterRequest {
+    /// West, south, east, north in degrees: histograms count inside. Everywhere where there is none.
+    #[serde(default)]
+    pub bbox: Option<[f64; 4]>,
+    /// The map's zoom; of no consequence for counts.
+    #[serde(default)]
+    pub zoom: Option<f64>,
+    /// By column: of numbers and times `[lo, hi]`, half-open but at the column's maximum, null ends open; of texts and booleans a
+    /// list of values, null among them for points without one.
+    #[serde(default)]
+    pub brushes: Map<String, serde_json::Value>,
+    /// Whose histograms are wanted.
+    #[serde(default)]
+    pub columns: Vec<ColumnQuestion>,
+    /// CQL2 text that everything is under, besides the brushes.
+    #[serde(default)]
+    pub filter: String,
+    /// The column by whose values counts are kept apart; the caller resolves it.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// Who asks: a newer question of the same client makes an older one moot. The caller's subject.
+    #[serde(default)]
+    pub client: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CrossfilterAnswer {
+    /// By column, in the order asked.
+    pub histograms: Map<String, serde_json::Value>,
+    /// Points inside the box, under all brushes.
+    pub selected: u64,
+    /// Points anywhere, under all brushes.
+    pub selected_total: u64,
+    /// Points of the dataset.
+    pub total: u64,
+    /// CQL2 text of the filter and all brushes, for tile URLs; empty where everything passes.
+    pub filter: String,
+}
+
+#[derive(Debug, Error)]
+pub enum CrossfilterError {
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    #[error(transparent)]
+    Histogram(#[from] HistogramError),
+    #[error("the brush of '{column}' is {found}: {wanted}")]
+    Brush { column: String, found: String, wanted: &'static str },
+    #[error("{0} is not a box: give west, south, east, north in degrees, with south not above north")]
+    Box(String),
+    #[error("{asked} {what} are too many: ask for at most {limit}")]
+    TooMany { what: &'static str, asked: usize, limit: usize },
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Answers linked histograms of one dataset, and remembers what a dragged brush needs.
+pub struct Crossfilter {
+    dataset: Arc<Dataset>,
+    engine: CpuEngine,
+    cubes: Cubes,
+}
+
+/// A request in keys.
+struct Question {
+    plans: Vec<ColumnPlan>,
+    base: Arc<Filter>,
+    brushes: Vec<(Brush, String)>,
+    groups: Arc<Groups>,
+    area: Option<Region>,
+    filter: String,
+}
+
+impl Crossfilter {
+    pub fn new(dataset: Arc<Dataset>) -> Crossfilter {
+        let engine = CpuEngine::new(dataset.clone());
+        Crossfilter { dataset, engine, cubes: Cubes::default() }
+    }
+
+    /// Answers a request; `groups` are those of its `by`, or `None` where counts need not be kept apart.
+    ///
+    /// # Errors
+    /// A request that makes no sense (all variants but `Engine`), or one that is no longer wanted.
+    pub fn answer(
+        &self,
+        request: &CrossfilterRequest,
+        groups: Option<&Arc<Groups>>,
+        cancel: &Cancel,
+    ) -> Result<CrossfilterAnswer, CrossfilterError> {
+        let question = self.question(request, groups)?;
+        let contexts = question.contexts();
+        let (plans, counts) = match self.from_cubes(&question, &contexts, cancel)? {
+            Some(answered) => answered,
+            None => self.directly(&question, cancel)?,
+        };
+        self.cubes.saw(contexts.into_iter().map(|(_, context)| context));
+        let mut histograms = Map::new();
+        for (plan, histogram) in plans.iter().zip(&counts.histograms) {
+            let answer = plan.answer(histogram, groups.map(|groups| &**groups), &self.dataset);
+            let value = serde_json::to_value(&answer).expect("a histogram has no keys that are not text");
+            histograms.insert(answer.column, value);
+        }
+        Ok(CrossfilterAnswer {
+            histograms,
+            selected: counts.selected,
+            selected_total: counts.selected_total,
+            total: self.dataset.rows(),
+            filter: question.filter,
+        })
+    }
+
+    /// One histogram under a filter, as `GET /{dataset}/histogram` wants it.
+    ///
+    /// # Errors
+    /// As [`Crossfilter::answer`].
+    pub fn histogram(
+        &self,
+        column: &ColumnQuestion,
+        filter: &Arc<Filter>,
+        groups: Option<&Arc<Groups>>,
+        area: Option<Region>,
+        cancel: &Cancel,
+    ) -> Result<HistogramAnswer, CrossfilterError> {
+        let question = Question {
+            plans: vec![ColumnPlan::new(column, &self.dataset)?],
+            base: filter.clone(),
+            brushes: Vec::new(),
+            groups: groups.cloned().unwrap_or_else(|| Arc::new(Groups::none(&self.dataset))),
+            area: area.filter(|area| !self.holds_everything(area)),
+            filter: String::new(),
+        };
+        let (plans, counts) = self.directly(&question, cancel)?;
+        Ok(plans[0].answer(&counts.histograms[0], groups.map(|groups| &**groups), &self.dataset))
+    }
+
+    fn question(&self, request: &CrossfilterRequest, groups: Option<&Arc<Groups>>) -> Result<Question, CrossfilterError> {
+        for (what, asked, limit) in
+            [("columns", request.columns.len(), COLUMNS_MAX), ("brushes", request.brushes.len(), BRUSHES_MAX)]
+        {
+            if asked > limit {
+                return Err(CrossfilterError::TooMany { what, asked, limit });
+            }
+        }
+        let base = parse(&request.filter)?;
+        let mut terms: Vec<Expr> = base.iter().cloned().collect();
+        let mut brushes: Vec<(Brush, String)> = Vec::new();
+        for (column, value) in &request.brushes {
+            let Some(expr) = brush::expr(column, value, &self.dataset)? else { continue };
+            let filter = Filter::bind(&expr, &self.dataset)?;
+            let id = self.dataset.column_id(column).expect("the brush's column was found");
+            let ranges = match filter.predicate() {
+                Predicate::Keys { ranges, .. } => ranges.clone(),
+                Predicate::All => vec![(0, u64::MAX)],
+                _ => Vec::new(),
+            };
+            brushes.push((Brush { column: id, ranges }, filter.canonical().to_owned()));
+            terms.push(expr);
+        }
+        let filter = if terms.is_empty() { Filter::all() } else { Filter::bind(&Expr::And(terms), &self.dataset)? };
+        let base = match base {
+            Some(expr) => Filter::bind(&expr, &self.dataset)?,
+            None => Filter::all(),
+        };
+        let plans = request.columns.iter().map(|column| ColumnPlan::new(column, &self.dataset));
+        Ok(Question {
+            plans: plans.collect::<Result<_, _>>()?,
+            base: Arc::new(base),
+            brushes,
+            groups: groups.cloned().unwrap_or_else(|| Arc::new(Groups::none(&self.dataset))),
+            area: request.bbox.map(area_of).transpose()?.filter(|area| !self.holds_everything(area)),
+            filter: filter.canonical().to_owned(),
+        })
+    }
+
+    /// Whether an area need not be looked at. The manifest's bounds are rounded to degrees, hence the margin.
+    fn holds_everything(&self, area: &Region) -> bool {
+        const MARGIN: u32 = 2;
+        self.dataset.manifest.bounds.world_boxes().iter().all(|bounds| {
+            let mut grown = *bounds;
+            grown.min.x = grown.min.x.saturating_sub(MARGIN);
+            grown.min.y = grown.min.y.saturating_sub(MARGIN);
+            grown.max.x = grown.max.x.saturating_add(MARGIN);
+            grown.max.y = grown.max.y.saturating_add(MARGIN);
+            area.boxes.iter().any(|b: &WorldBox| b.contains_box(&grown))
+        })
+    }
+
+    /// One pass over the points; two, where the values of a column must be ranked before they are shown.
+    fn directly(&self, question: &Question, cancel: &Cancel) -> Result<(Vec<ColumnPlan>, LinkedCounts), CrossfilterError> {
+        let plans = self.ranked(question, cancel)?;
+        let counts = self.engine.linked_counts(&question.linked(&plans, &self.dataset, None), cancel)?;
+        Ok((plans, counts))
+    }
+
+    fn ranked(&self, question: &Question, cancel: &Cancel) -> Result<Vec<ColumnPlan>, EngineError> {
+        let wanting: Vec<&ColumnPlan> = question.plans.iter().filter(|plan| plan.wants_ranking(&self.dataset)).collect();
+        if wanting.is_empty() {
+            return Ok(question.plans.clone());
+        }
+        let mut linked = question.linked(&[], &self.dataset, None);
+        linked.groups = Arc::new(Groups::none(&self.dataset));
+        linked.histograms = wanting.iter().map(|plan| plan.request(&self.dataset)).collect();
+        let mut counted = self.engine.linked_counts(&linked, cancel)?.histograms.into_iter();
+        let ranked = |plan: &ColumnPlan| match plan.wants_ranking(&self.dataset) {
+            true => plan.ranked(&counted.next().expect("it was counted"), &self.dataset),
+            false => plan.clone(),
+        };
+        Ok(question.plans.iter().map(ranked).collect())
+    }
+
+    /// The answer from a cube: one that is there, or one that is built because a brush is being dragged.
+    fn from_cubes(
+        &self,
+        question: &Question,
+        contexts: &[(ColumnId, String)],
+        cancel: &Cancel,
+    ) -> Result<Option<(Vec<ColumnPlan>, LinkedCounts)>, CrossfilterError> {
+        let brushed: Vec<(&Brush, &String)> = contexts
+            .iter()
+            .filter_map(|(column, context)| Some((question.brush(*column)?, context)))
+            .collect();
+        for (brush, context) in &brushed {
+            if let Some(cube) = self.cubes.get(context)
+                && let Some(counts) = cube.cube.counts(&brush.ranges)
+            {
+                return Ok(Some((cube.plans.clone(), counts)));
+            }
+        }
+        for (brush, context) in brushed {
+            if !self.cubes.has_seen(context) || self.cubes.get(context).is_some() {
+                continue;
+            }
+            let Some(active) = self.active(question, brush) else { continue };
+            let plans = self.ranked(question, cancel)?;
+            let cube = self.engine.linked_cube(&question.linked(&plans, &self.dataset, Some(active)), cancel)?;
+            let counts = cube.counts(&brush.ranges).expect("the brush's ends begin slices");
+            self.cubes.put(context.clone(), plans.clone(), cube);
+            return Ok(Some((plans, counts)));
+        }
+        Ok(None)
+    }
+
+    /// The slices of a cube for a brush; `None` where there would be too many.
+    fn active(&self, question: &Question, brush: &Brush) -> Option<Active> {
+        if self.dataset.rows() > u64::from(u32::MAX) {
+            return None;
+        }
+        let key_max = self.dataset.column(brush.column).key_max;
+        let plan = question.plans.iter().find(|plan| plan.column == brush.column).cloned().or_else(|| {
+            let name = self.dataset.column(brush.column).name.clone();
+            ColumnPlan::new(&ColumnQuestion::Name(name), &self.dataset).ok()
+        })?;
+        let cells_per_slice: usize = question
+            .plans
+            .iter()
+            .map(|plan| question.groups.len() * (plan.request(&self.dataset).bins.len() + 2))
+            .sum();
+        let slices_max = SLICES_MAX.min(CUBE_CELLS_MAX / cells_per_slice.max(1));
+        // As fine as there is room for: every key, or parts of the bins shown.
+        if key_max < slices_max as u64 {
+            return Some(Active { column: brush.column, starts: (0..=key_max).collect() });
+        }
+        let ends = brush.ranges.iter().flat_map(|&(from, to)| [from, to.saturating_add(1)]).filter(|&key| key <= key_max);
+        for steps in [BRUSH_STEPS, 4, 1] {
+            let mut starts: Vec<u64> = plan.brush_keys(&self.dataset, steps).into_iter().chain(ends.clone()).chain([0, 1]).collect();
+            starts.retain(|&key| key <= key_max);
+            starts.sort_unstable();
+            starts.dedup();
+            if starts.len() <= slices_max {
+                return Some(Active { column: brush.column, starts });
+            }
+        }
+        None
+    }
+}
+
+impl Question {
+    fn brush(&self, column: ColumnId) -> Option<&Brush> {
+        self.brushes.iter().map(|(brush, _)| brush).find(|brush| brush.column == column)
+    }
+
+    fn linked(&self, plans: &[ColumnPlan], dataset: &Dataset, active: Option<Active>) -> LinkedQuestion {
+        let histograms: Vec<HistogramRequest> = plans.iter().map(|plan| plan.request(dataset)).collect();
+        LinkedQuestion {
+            base: self.base.predicate().clone(),
+            brushes: self.brushes.iter().map(|(brush, _)| brush.clone()).collect(),
+            histograms,
+            groups: self.groups.clone(),
+            area: self.area.clone(),
+            active,
+        }
+    }
+
+    /// Per column that a brush may be dragged on: everything of the question but that brush, as text.
+    fn contexts(&self) -> Vec<(ColumnId, String)> {
+        let mut columns: Vec<ColumnId> = self.plans.iter().map(|plan| plan.column).collect();
+        columns.extend(self.brushes.iter().map(|(brush, _)| brush.column));
+        columns.sort_unstable();
+        columns.dedup();
+        let common = format!("{:?}|{:?}|{:?}|{}", self.plans, self.area, self.groups.column(), self.base.canonical());
+        columns
+            .into_iter()
+            .map(|column| {
+                let mut others: Vec<&str> =
+                    self.brushes.iter().filter(|(brush, _)| brush.column != column).map(|(_, text)| text.as_str()).collect();
+                others.sort_unstable();
+                (column, format!("{}|{}|{common}", column.0, others.join(" AND ")))
+            })
+            .collect()
+    }
+}
+
+/// # Errors
+/// Numbers that are no box.
+pub fn area_of(bbox: [f64; 4]) -> Result<Region, CrossfilterError> {
+    let text = bbox.map(|edge| edge.to_string()).join(",");
+    let degrees: LonLatBox = text.parse().map_err(|_| CrossfilterError::Box(text))?;
+    Ok(Region::of_boxes(degrees.world_boxes()))
+}

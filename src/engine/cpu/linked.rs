@@ -1,0 +1,181 @@
+//! The pass behind a crossfilter: all linked histograms at once, each under all brushes but its own.
+//!
+//! Per block of points every brush is evaluated once, into words of bits; each histogram's points are the intersection of
+//! the others' words. Reads the columns and no bitmaps, so nothing of it grows with the number of brushes tried.
+
+use super::histogram::in_blocks;
+use super::select::{BLOCK_WORDS, Plan};
+use super::tally::{Binner, Cells, Places, block_words};
+use crate::dataset::{BLOCK_POINTS, Dataset, Part};
+use crate::engine::{Cancel, EngineError, Histogram, LinkedCounts, LinkedCube, LinkedQuestion, region};
+use crate::filter::Predicate;
+use pulp::Arch;
+
+/// What a pass over the points leaves: cells per histogram, and selected points per slice, inside the area and anywhere.
+/// Without an active brush there is one slice.
+struct Pass {
+    cells: Vec<Vec<u32>>,
+    selected: Vec<u64>,
+    selected_total: Vec<u64>,
+}
+
+pub(super) fn counts(arch: Arch, dataset: &Dataset, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCounts, EngineError> {
+    let pass = pass(arch, dataset, question, cancel)?;
+    let groups = question.groups.len();
+    let histograms = question.histograms.iter().zip(&pass.cells);
+    Ok(LinkedCounts {
+        histograms: histograms.map(|(request, cells)| Histogram::from_cells(cells, groups, request.bins.len())).collect(),
+        selected: pass.selected[0],
+        selected_total: pass.selected_total[0],
+    })
+}
+
+pub(super) fn cube(arch: Arch, dataset: &Dataset, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCube, EngineError> {
+    let pass = pass(arch, dataset, question, cancel)?;
+    Ok(LinkedCube::new(question, pass.cells, pass.selected, pass.selected_total))
+}
+
+/// How the pass treats one histogram.
+struct Target {
+    binner: Binner,
+    /// The brush of its own column.
+    own: Option<usize>,
+    /// Cells of one slice.
+    stride: usize,
+    bins: usize,
+    /// Whether its cells are kept apart by slice.
+    sliced: bool,
+}
+
+fn pass(arch: Arch, dataset: &Dataset, question: &LinkedQuestion, cancel: &Cancel) -> Result<Pass, EngineError> {
+    let active = question.active.as_ref();
+    let brushes: Vec<_> = question.brushes.iter().filter(|b| active.is_none_or(|a| a.column != b.column)).collect();
+    let key_max = |column| dataset.column(column).key_max;
+    let targets: Vec<Target> = question
+        .histograms
+        .iter()
+        .map(|request| Target {
+            binner: Binner::of_bins(&request.bins, key_max(request.column)),
+            own: brushes.iter().position(|brush| brush.column == request.column),
+            stride: question.groups.len() * (request.bins.len() + 2),
+            bins: request.bins.len(),
+            sliced: active.is_some_and(|active| active.column != request.column),
+        })
+        .collect();
+    let by = question.groups.column().map(|column| (column, Binner::of_groups(&question.groups)));
+    let slicer = active.map(|active| (active.column, Binner::of_starts(&active.starts, key_max(active.column))));
+    let slices = active.map_or(1, |active| active.starts.len());
+    // Cells of the histograms, then selected points, then selected points anywhere.
+    let zeros = || {
+        let lengths = targets.iter().map(|target| target.stride * if target.sliced { slices } else { 1 });
+        lengths.chain([slices, slices]).map(Cells::zeros).collect::<Vec<_>>()
+    };
+    let mut sums = Pass {
+        cells: zeros().into_iter().take(targets.len()).map(Cells::folded).collect(),
+        selected: vec![0; slices],
+        selected_total: vec![0; slices],
+    };
+    for part in &dataset.parts {
+        let base = Plan::of(&question.base, part);
+        let plans: Vec<Plan> = brushes
+            .iter()
+            .map(|brush| Plan::of(&Predicate::Keys { column: brush.column, ranges: brush.ranges.clone() }, part))
+            .collect();
+        let inside = question.area.as_ref().map(|area| region::region_words(area, part));
+        let counted = in_blocks(part, cancel, zeros, |cells, block| {
+            let words = block_words(part, block);
+            let mut passing = Passing::of(arch, part, block, &base, &plans, words);
+            let all = passing.all_but(None);
+            let (cells, totals) = cells.split_at_mut(targets.len());
+            let (selected, selected_total) = totals.split_at_mut(1);
+            let mut fine: Places = [0; BLOCK_POINTS];
+            arch.dispatch(|| {
+                if let Some((column, slicer)) = &slicer {
+                    let union = passing.union();
+                    slicer.places(part.column(*column), block, &union[..words], &mut fine);
+                }
+                selected_total[0].count(&all[..words], slicer.as_ref().map(|_| &fine));
+            });
+            if let Some(inside) = &inside {
+                passing.restrict(&inside[block * BLOCK_WORDS..][..words]);
+            }
+            if passing.union().iter().all(|&word| word == 0) {
+                return;
+            }
+            let all = passing.all_but(None);
+            arch.dispatch(|| {
+                selected[0].count(&all[..words], slicer.as_ref().map(|_| &fine));
+                let union = passing.union();
+                let mut group: Places = [0; BLOCK_POINTS];
+                if let Some((column, binner)) = &by {
+                    binner.places(part.column(*column), block, &union[..words], &mut group);
+                }
+                let mut places: Places = [0; BLOCK_POINTS];
+                for ((cells, target), request) in cells.iter_mut().zip(&targets).zip(&question.histograms) {
+                    let mask = passing.all_but(target.own);
+                    let mask = &mask[..words];
+                    target.binner.places(part.column(request.column), block, mask, &mut places);
+                    if by.is_some() {
+                        let bins = target.bins as u32 + 2;
+                        places.iter_mut().zip(&group).for_each(|(place, group)| *place += group * bins);
+                    }
+                    cells.add(mask, target.sliced.then_some((&fine, target.stride as u32)), &places);
+                }
+            });
+        })?;
+        for (sum, cells) in sums.cells.iter_mut().zip(&counted) {
+            sum.iter_mut().zip(cells).for_each(|(sum, cell)| *sum += cell);
+        }
+        let [selected, selected_total] = &counted[targets.len()..] else { unreachable!("zeros ends with these two") };
+        sums.selected.iter_mut().zip(selected).for_each(|(sum, n)| *sum += u64::from(*n));
+        sums.selected_total.iter_mut().zip(selected_total).for_each(|(sum, n)| *sum += u64::from(*n));
+    }
+    Ok(sums)
+}
+
+type Words = [u64; BLOCK_WORDS];
+
+/// Which points of a block pass what.
+struct Passing {
+    base: Words,
+    brushes: Vec<Words>,
+}
+
+impl Passing {
+    fn of(arch: Arch, part: &Part, block: usize, base: &Plan, brushes: &[Plan], words: usize) -> Passing {
+        let evaluated = |plan: &Plan| {
+            let mut bits = [0u64; BLOCK_WORDS];
+            plan.evaluate(arch, part, block, &mut bits[..words]);
+            bits
+        };
+        let mut base = evaluated(base);
+        // Bits past the part's last point are no points.
+        let rest = part.rows() as usize - block * BLOCK_POINTS;
+        if rest < BLOCK_POINTS && rest % 64 != 0 {
+            base[rest / 64] &= (1 << (rest % 64)) - 1;
+        }
+        Passing { base, brushes: brushes.iter().map(evaluated).collect() }
+    }
+
+    fn restrict(&mut self, inside: &[u64]) {
+        self.base.iter_mut().zip(inside).for_each(|(word, inside)| *word &= inside);
+    }
+
+    /// Points that pass all brushes but one.
+    fn all_but(&self, own: Option<usize>) -> Words {
+        let mut words = self.base;
+        for (_, brush) in self.brushes.iter().enumerate().filter(|(i, _)| Some(*i) != own) {
+            words.iter_mut().zip(brush).for_each(|(word, passing)| *word &= passing);
+        }
+        words
+    }
+
+    /// Points that some histogram counts: those that fail at most one brush.
+    fn union(&self) -> Words {
+        let mut union = self.all_but(None);
+        for own in 0..self.brushes.len() {
+            union.iter_mut().zip(self.all_but(Some(own))).for_each(|(word, passing)| *word |= passing);
+        }
+        union
+    }
+}
