@@ -51,6 +51,12 @@ export interface CountOverlay {
 
 const TILE_SIZE = 256;
 
+/**
+ * Empty rows below the tiles, so that the canvas is never a square with a power of two for its side: Mapbox GL would
+ * choose mipmap filtering for it, which it has no mipmaps for, and draw black.
+ */
+const MARGIN = 1;
+
 /** Adds the overlay; call it once the map's style has loaded. */
 export function countOverlay(map: MapboxMap, options: CountOverlayOptions): CountOverlay {
   const id = options.id ?? "pointillist";
@@ -60,14 +66,15 @@ export function countOverlay(map: MapboxMap, options: CountOverlayOptions): Coun
   let tiles: CountTile[] = [];
   let controller = new AbortController();
 
-  canvas.width = canvas.height = 1;
+  canvas.width = TILE_SIZE;
+  canvas.height = TILE_SIZE + MARGIN;
   map.addSource(id, { type: "canvas", canvas, coordinates: corners(range), animate: false });
   map.addLayer({ id, type: "raster", source: id, paint: { "raster-fade-duration": 0, "raster-resampling": "nearest" } }, options.before);
 
   const repaint = (): void => {
     const [columns, rows] = [range.x1 - range.x0 + 1, range.y1 - range.y0 + 1];
     canvas.width = columns * TILE_SIZE;
-    canvas.height = rows * TILE_SIZE;
+    canvas.height = rows * TILE_SIZE + MARGIN;
     const context = canvas.getContext("2d");
     const shading = options.shading(range.z);
     const source = map.getSource(id) as CanvasSource | undefined;
@@ -134,6 +141,6 @@ function rangeOf(map: MapboxMap, { minzoom, maxzoom }: CountOverlayOptions): Ran
 
 function corners({ z, x0, y0, x1, y1 }: Range): Corners {
   const n = 2 ** z;
-  const [west, east, north, south] = [lonFromX(x0 / n), lonFromX((x1 + 1) / n), latFromY(y0 / n), latFromY((y1 + 1) / n)];
+  const [west, east, north, south] = [lonFromX(x0 / n), lonFromX((x1 + 1) / n), latFromY(y0 / n), latFromY((y1 + 1 + MARGIN / TILE_SIZE) / n)];
   return [[west, north], [east, north], [east, south], [west, south]];
 }
