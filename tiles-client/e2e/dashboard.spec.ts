@@ -11,7 +11,7 @@ test("shows land, sea and points, and the total", async ({ dashboard, stats }) =
   const image = await dashboard.pixels();
   const at = async (lon: number, lat: number): Promise<[number, number, number]> => rgbAt(image, ...(await screenOf(page, lon, lat)));
   expect(await at(-30, 35), "the Atlantic").toEqual(SEA);
-  expect(await at(-42, 72), "Greenland's ice").toEqual(LAND);
+  expect(await at(-34, 70), "Greenland's ice").toEqual(LAND);
   const colours = new Set<number>();
   for (let p = 0; p < image.data.length; p += 4) colours.add(((image.data[p] ?? 0) << 16) | ((image.data[p + 1] ?? 0) << 8) | (image.data[p + 2] ?? 0));
   expect(colours.size).toBeGreaterThan(40);
@@ -101,7 +101,8 @@ test("hovering tells the counts, clicking lists the rows", async ({ dashboard, d
   const n = 4 * 256;
   const lon = ((tile.x * 256 + best.i + 0.5) / n) * 360 - 180;
   const lat = (Math.atan(Math.sinh((0.5 - (tile.y * 256 + best.j + 0.5) / n) * 2 * Math.PI)) * 180) / Math.PI;
-  const [x, y] = await screenOf(page, lon, lat);
+  // Browsers cut mouse positions to whole pixels; a count pixel is 1.4 of them wide here.
+  const [x, y] = (await screenOf(page, lon, lat)).map(Math.round) as [number, number];
   await page.mouse.move(x - 3, y);
   await page.mouse.move(x, y);
   await expect(page.locator(".tooltip strong")).toHaveText(new Intl.NumberFormat("en-GB").format(best.total));
@@ -169,7 +170,7 @@ test("a newer brush aborts older requests", async ({ dashboard }) => {
   }
   expect(aborted.length).toBeGreaterThan(0);
   await dashboard.idle();
-  const brush = /b\.range=([\d.]+)/.exec(page.url())?.[1];
+  const brush = /b\.range=(\d+)/.exec(page.url())?.[1];
   expect(Number(brush)).toBeGreaterThan(0);
 });
 

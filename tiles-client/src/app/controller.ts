@@ -75,7 +75,7 @@ export class Controller {
 
   async start(map: MapView): Promise<void> {
     this.#map = map;
-    window.addEventListener("hashchange", () => this.#fromAddress());
+    window.addEventListener("hashchange", ({ newURL }) => this.#fromAddress(new URL(newURL).hash));
     await this.#attempt("the server's datasets could not be listed", async () => {
       const { datasets } = await this.#client.catalog();
       state.datasets.value = datasets;
@@ -392,8 +392,11 @@ export class Controller {
     );
   }
 
-  #fromAddress(): void {
-    const { camera, selection, settings } = decodeView(location.hash);
+  /** @param hash From the event: an earlier view that waits to be written could replace the address's own. */
+  #fromAddress(hash: string): void {
+    if (this.#addressTimer !== null) clearTimeout(this.#addressTimer);
+    history.replaceState(null, "", hash || "#");
+    const { camera, selection, settings } = decodeView(hash);
     const dataset = settings["d"];
     if (dataset !== undefined && dataset !== this.#session?.dataset.name && state.datasets.value.some(({ name }) => name === dataset)) {
       void this.open(dataset, "keep");
