@@ -218,6 +218,24 @@ test("works from the keyboard and says what it does", async ({ dashboard }) => {
   await expect(page.getByRole("button", { name: "Clear Samples" })).toHaveCount(0);
 });
 
+test("the player sweeps a window over time, and pausing leaves it there", async ({ dashboard, stats }) => {
+  const { page } = dashboard;
+  await dashboard.open();
+  await page.getByRole("button", { name: "Play Created" }).click();
+  const from = page.getByRole("slider", { name: "Created, from" });
+  const first = await from.getAttribute("aria-valuenow");
+  await expect.poll(() => from.getAttribute("aria-valuenow")).not.toBe(first);
+  await page.getByRole("button", { name: "Pause" }).click();
+  await dashboard.idle();
+  const held = await from.getAttribute("aria-valuenow");
+  expect(await dashboard.selected()).toBeLessThan(stats.rows);
+  await page.waitForTimeout(500);
+  expect(await from.getAttribute("aria-valuenow")).toBe(held);
+  // A whole sweep is one step to undo.
+  await page.keyboard.press("Control+z");
+  await expect.poll(() => dashboard.selected()).toBe(stats.rows);
+});
+
 test("fits a phone", async ({ dashboard }) => {
   const { page } = dashboard;
   await page.setViewportSize({ width: 390, height: 844 });

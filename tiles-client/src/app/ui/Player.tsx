@@ -47,6 +47,8 @@ export function Player({ column, lo, hi, brush, controller }: PlayerProps) {
     let frame = 0;
     let last = performance.now();
     const step = (now: number): void => {
+      // The effect is cleaned up only after the next paint; a frame in between would be an undo step of its own.
+      if (state.playing.value !== column.name) return;
       const { from, width } = window.current;
       const next = from + ((now - last) / 1000 / seconds.value) * (hi - lo);
       last = now;
