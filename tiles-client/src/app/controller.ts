@@ -48,6 +48,9 @@ const ROWS_MAX = 100;
 /** The address bar is written this long after the last change: browsers refuse more than about ten writes a second. */
 const ADDRESS_DELAY_MS = 250;
 
+/** Tells the server whose newer question makes an older one moot. */
+const CLIENT = Math.random().toString(36).slice(2, 12);
+
 type Session = { readonly dataset: Dataset; readonly tiles: TileSet; readonly history: History<Selection> };
 
 export class Controller {
@@ -61,12 +64,12 @@ export class Controller {
   #markerKey = "";
 
   readonly #crossfilter = new Latest<Selection, CrossfilterAnswer>(
-    (selection, signal) => this.#ask(selection, signal),
+    (selection, signal) => this.#ask(selection, signal, CLIENT),
     (answer, selection) => this.#answered(answer, selection),
     (error) => this.#failed("the histograms could not be loaded", error, () => this.#refresh()),
   );
   readonly #ghosts = new Latest<null, Readonly<Record<string, Histogram>>>(
-    async (_, signal) => (await this.#ask(EVERYTHING, signal)).histograms,
+    async (_, signal) => (await this.#ask(EVERYTHING, signal, `${CLIENT}-ghosts`)).histograms,
     (histograms) => (state.ghosts.value = histograms),
     () => {
       // The same request with brushes reports the same failure.
@@ -305,7 +308,7 @@ export class Controller {
     if (tiles && state.stats.value) this.#map?.show(tiles, state.stats.value.zooms);
   }
 
-  async #ask(selection: Selection, signal: AbortSignal): Promise<CrossfilterAnswer> {
+  async #ask(selection: Selection, signal: AbortSignal, client: string): Promise<CrossfilterAnswer> {
     const { value: view } = state.view;
     const { value: stats } = state.stats;
     if (!this.#session || !view || !stats) throw new DOMException("nothing is open", "AbortError");
@@ -319,7 +322,7 @@ export class Controller {
     const filter = areaFilter(selection);
     try {
       return await this.#session.dataset.crossfilter(
-        { bbox: view.bounds, zoom: view.zoom, brushes: brushesForServer(selection), columns, ...(stats.by ? { by: stats.by } : {}), ...(filter ? { filter } : {}) },
+        { bbox: view.bounds, zoom: view.zoom, brushes: brushesForServer(selection), columns, client, ...(stats.by ? { by: stats.by } : {}), ...(filter ? { filter } : {}) },
         signal,
       );
     } finally {

@@ -57,10 +57,13 @@ export function position(value: number | string | null, fallback: number): numbe
   return Number.isFinite(ms) ? ms : Number.isFinite(Number(value)) ? Number(value) : fallback;
 }
 
-/** A column's value back from its position, as filters and the server take it. */
+/**
+ * A column's value back from its position, as filters and the server take it. A position between two whole numbers
+ * becomes the upper one, which selects the same rows at either end of a half-open range.
+ */
 export function valueAt(at: number, column: Column): number | string {
-  if (column.type === "timestamp") return `${new Date(Math.round(at / 1000) * 1000).toISOString().slice(0, 19)}Z`;
-  return column.type === "integer" ? Math.round(at) : Number(at.toPrecision(7));
+  if (column.type === "timestamp") return new Date(Math.round(at)).toISOString().replace(/\.000Z$/, "Z");
+  return column.type === "integer" ? Math.ceil(at) : Number(at.toPrecision(9));
 }
 
 export function columnValue(at: number, column: Column, spanMs: number): string {

@@ -122,16 +122,10 @@ export const categoryCounts = computed<readonly number[] | null>(() => {
   const name = stats.value?.by;
   const histogram = name ? answer.value?.histograms[name] : undefined;
   if (!histogram || !stats.value) return null;
-  const byValue = new Map(histogram.bins.map((bin) => ["value" in bin ? String(bin.value) : "", bin.count]));
-  const named = stats.value.categories.filter(({ kind }) => kind === "value");
-  const known = named.reduce((sum, { value }) => sum + (byValue.get(String(value)) ?? 0), 0);
-  const all = histogram.bins.reduce((sum, { count }) => sum + count, 0) + (histogram.other?.count ?? 0);
-  const listsNull = byValue.has("null");
-  return stats.value.categories.map(({ kind, value }) => {
-    if (kind === "value") return byValue.get(String(value)) ?? 0;
-    if (kind === "null") return listsNull ? (byValue.get("null") ?? 0) : histogram.nulls;
-    return all - known - (listsNull ? (byValue.get("null") ?? 0) : 0);
-  });
+  // Bins keep the categories apart, whatever the type of the column that makes them; nulls lie in no bin.
+  const parts = [...histogram.bins, ...(histogram.other ? [histogram.other] : [])];
+  const listsNull = histogram.bins.some((bin) => "value" in bin && bin.value === null);
+  return stats.value.categories.map(({ kind }, c) => parts.reduce((sum, part) => sum + (part.counts?.[c] ?? 0), 0) + (kind === "null" && !listsNull ? histogram.nulls : 0));
 });
 
 /** Points in view under every brush, in visible categories. */

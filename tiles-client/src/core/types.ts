@@ -95,7 +95,10 @@ export interface Histogram {
   readonly nulls: number;
   readonly total: number;
   readonly unit?: string;
-  readonly other?: { readonly values: number; readonly count: number };
+  /** Values of a text column that are not listed. */
+  readonly other?: { readonly values: number; readonly count: number; readonly counts?: readonly number[] };
+  /** Points with a value beyond the axis. */
+  readonly outside?: number;
 }
 
 export type BrushValue = number | string | boolean | null;

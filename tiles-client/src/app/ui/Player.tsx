@@ -2,10 +2,11 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import { useSignal } from "@preact/signals";
-import type { Column, RangeBrush } from "../../core/index.js";
+import type { Column } from "../../core/index.js";
 import type { Controller } from "../controller.js";
-import { position, valueAt } from "../format.js";
+import { valueAt } from "../format.js";
 import * as state from "../state.js";
+import type { Axis } from "./bars.js";
 import { IconButton } from "./icons.js";
 
 /** Seconds for one sweep over the whole axis. */
@@ -18,19 +19,23 @@ const SPEEDS = [
 /** Width of the window where nothing is brushed yet, as a share of the axis. */
 const WINDOW_SHARE = 1 / 12;
 
+/** Narrowest window: one step of the axis, so that it never closes. */
+const MIN_SHARE = 1 / 1024;
+
 interface PlayerProps {
   readonly column: Column;
-  /** Ends of the axis, milliseconds. */
-  readonly lo: number;
-  readonly hi: number;
-  readonly brush: RangeBrush | null;
+  readonly axis: Axis;
+  /** Brushed part of the axis, 0-1. */
+  readonly brush: readonly [number, number] | null;
   readonly controller: Controller;
 }
 
-export function Player({ column, lo, hi, brush, controller }: PlayerProps) {
+export function Player({ column, axis, brush, controller }: PlayerProps) {
   const seconds = useSignal<number>(20);
   const running = state.playing.value === column.name;
-  const window = useRef({ from: lo, width: (hi - lo) * WINDOW_SHARE });
+  // The newest axis, for frames that outlive a render.
+  const shown = useRef(axis);
+  shown.current = axis;
 
   const stop = (): void => {
     state.playing.value = null;
@@ -40,27 +45,25 @@ export function Player({ column, lo, hi, brush, controller }: PlayerProps) {
   useEffect(() => {
     if (!running) return;
     // It starts with the brushed window, or at the beginning where nothing, or nearly everything, is brushed.
-    const from = brush ? position(brush.lo, lo) : lo;
-    const to = brush ? position(brush.hi, hi) : hi;
-    const isNarrow = to - from < (hi - lo) * 0.98;
-    window.current = isNarrow ? { from, width: Math.max(1000, to - from) } : { from: lo, width: (hi - lo) * WINDOW_SHARE };
+    const isNarrow = brush !== null && brush[1] - brush[0] < 0.98;
+    const width = isNarrow ? Math.max(MIN_SHARE, brush[1] - brush[0]) : WINDOW_SHARE;
+    let from = isNarrow ? brush[0] : 0;
     let frame = 0;
     let last = performance.now();
     const step = (now: number): void => {
       // The effect is cleaned up only after the next paint; a frame in between would be an undo step of its own.
       if (state.playing.value !== column.name) return;
-      const { from, width } = window.current;
-      const next = from + ((now - last) / 1000 / seconds.value) * (hi - lo);
+      from += (now - last) / 1000 / seconds.value;
       last = now;
       // Past the end it starts again at the beginning.
-      window.current = { from: next >= hi ? lo : next, width };
-      const start = window.current.from;
-      controller.brush(column.name, { kind: "range", lo: valueAt(start, column), hi: valueAt(Math.min(hi, start + width), column) }, `play ${column.name}`);
+      if (from >= 1) from = 0;
+      const ends = [from, Math.min(1, from + width)].map((at) => valueAt(shown.current.value(shown.current.snap(at)), column));
+      controller.brush(column.name, { kind: "range", lo: ends[0] ?? null, hi: ends[1] ?? null }, `play ${column.name}`);
       frame = requestAnimationFrame(step);
     };
     frame = requestAnimationFrame(step);
     return () => cancelAnimationFrame(frame);
-  }, [running, lo, hi]);
+  }, [running]);
 
   return (
     <div class="player">

@@ -64,7 +64,7 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
   };
 
   const apply = (lo: number, hi: number): void => {
-    const [low, high] = lo <= hi ? [lo, hi] : [hi, lo];
+    const [low, high] = [axis.snap(Math.min(lo, hi)), axis.snap(Math.max(lo, hi))];
     controller.brush(column.name, { kind: "range", lo: low <= 0 ? null : valueAt(axis.value(low), column), hi: high >= 1 ? null : valueAt(axis.value(high), column) }, `brush ${column.name}`);
   };
 
@@ -196,7 +196,7 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
           </span>
         ))}
       </div>
-      {column.type === "timestamp" && axis.bins.length > 0 && (given !== undefined || state.playing.value === column.name) && <Player column={column} lo={first} hi={last} brush={given?.kind === "range" ? given : null} controller={controller} />}
+      {column.type === "timestamp" && axis.bins.length > 0 && (given !== undefined || state.playing.value === column.name) && <Player column={column} axis={axis} brush={brush} controller={controller} />}
     </Card>
   );
 }

@@ -13,7 +13,12 @@ export interface Axis {
   at(value: number): number;
   /** A value's position from 0-1. */
   value(at: number): number;
+  /** The nearest place where the server answers a dragged brush without reading a point: sixteenths of bins. */
+  snap(at: number): number;
 }
+
+/** Steps of a bin at which the server's crossfilter keeps sums while a brush is dragged. */
+const STEPS_PER_BIN = 16;
 
 export function rangeBins(histogram: Histogram | undefined): readonly RangeBin[] {
   return (histogram?.bins ?? []).filter((bin): bin is RangeBin => "lo" in bin);
@@ -41,6 +46,10 @@ export function axisOf(bins: readonly RangeBin[]): Axis {
       const spot = Math.max(0, Math.min(n - 1e-9, at * n));
       const bin = edges[Math.floor(spot)] ?? { lo: 0, hi: 0 };
       return at >= 1 ? (edges[n - 1]?.hi ?? 0) : bin.lo + (bin.hi - bin.lo) * (spot - Math.floor(spot));
+    },
+    snap(at) {
+      const steps = Math.max(1, n * STEPS_PER_BIN);
+      return Math.max(0, Math.min(1, Math.round(at * steps) / steps));
     },
   };
 }
