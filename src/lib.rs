@@ -12,5 +12,7 @@ pub mod filter;
 pub mod generate;
 pub mod histogram;
 pub mod ingest;
+pub mod server;
+pub mod service;
 pub mod shade;
 pub mod world;

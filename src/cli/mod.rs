@@ -8,6 +8,7 @@ pub mod bench;
 pub mod generate;
 pub mod ingest;
 pub mod progress;
+pub mod serve;
 
 use std::io;
 
@@ -25,6 +26,7 @@ pub enum Command {
     Bench(bench::BenchArgs),
     Ingest(Box<ingest::IngestArgs>),
     Generate(generate::GenerateArgs),
+    Serve(serve::ServeArgs),
 }
 
 impl Cli {
@@ -37,6 +39,7 @@ impl Cli {
             Command::Bench(args) => bench::run(args),
             Command::Ingest(args) => ingest::run(*args),
             Command::Generate(args) => generate::run(args),
+            Command::Serve(args) => serve::run(args),
         }
     }
 }

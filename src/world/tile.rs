@@ -198,6 +198,11 @@ impl std::str::FromStr for LonLatBox {
 }
 
 impl LonLatBox {
+    /// Longitude and latitude of the middle, in degrees.
+    pub fn center(&self) -> (f64, f64) {
+        ((self.west + self.east) / 2.0, (self.south + self.north) / 2.0)
+    }
+
     /// The world boxes that the degrees cover: one, or two where the box crosses the antimeridian. Latitudes beyond the
     /// map are cut to it; a width of 360 degrees or more is the whole world. Corners are inclusive world units.
     pub fn world_boxes(&self) -> Vec<WorldBox> {

@@ -1,0 +1,161 @@
+//! `pointillist serve`: datasets as tiles, over HTTP.
+//!
+//! Arguments, and opening what they name; the work is [`crate::service`]'s and [`crate::server`]'s.
+
+use crate::dataset::Dataset;
+use crate::engine::cpu::CpuEngine;
+use crate::server::{self, App, Options};
+use crate::service::{Limits, Service, Source};
+use anyhow::{Context, bail, ensure};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Serve datasets as map tiles, histograms and a page, over HTTP
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  pointillist serve towers
+  pointillist serve towers ships --listen 0.0.0.0:8080 --cache-size 2GB
+Tiles are at /{dataset}/{z}/{x}/{y}.png, the page at /.")]
+pub struct ServeArgs {
+    /// Datasets: folders that `pointillist ingest` has made
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// Address and port; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", env = "POINTILLIST_LISTEN")]
+    pub listen: SocketAddr,
+
+    /// Memory for finished tiles, counts and selections, such as 512MB or 2GB
+    #[arg(long, value_name = "SIZE", default_value = "512MB", env = "POINTILLIST_CACHE_SIZE", value_parser = parse_bytes)]
+    pub cache_size: usize,
+
+    /// Seconds that a cache may use a tile whose URL does not name the data version
+    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().max_age_secs)]
+    pub max_age: u32,
+
+    /// Seconds after which a request is given up
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+
+    /// Requests that may wait for a thread; more are refused with 503
+    #[arg(long, value_name = "N", default_value_t = Limits::default().queue_jobs_max)]
+    pub queue: usize,
+
+    /// The server's address as clients see it, such as https://tiles.example.org; by default what they ask for
+    #[arg(long, value_name = "URL", env = "POINTILLIST_PUBLIC_URL")]
+    pub public_url: Option<String>,
+}
+
+/// Names that no dataset may take: they are other addresses.
+const RESERVED_NAMES: [&str; 18] = [
+    "catalog", "config", "docs", "font", "health", "help", "index", "manifest", "metrics", "openapi", "openapi.json", "ready",
+    "refresh", "reload", "sprite", "status", "tiles", "ui",
+];
+
+pub fn run(args: ServeArgs) -> anyhow::Result<()> {
+    // Before anything that takes time: a port in use is known at once.
+    let listener = bound(args.listen)?;
+    let mut sources = Vec::new();
+    let mut paths_by_name: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for path in &args.paths {
+        let source = opened(path)?;
+        let name = source.name().to_owned();
+        ensure!(
+            !RESERVED_NAMES.contains(&name.as_str()) && !name.starts_with('_'),
+            "the dataset in {} is named '{name}', which is an address of the server: ingest it with another --name",
+            path.display()
+        );
+        if let Some(other) = paths_by_name.insert(name.clone(), path.clone()) {
+            bail!(
+                "{} and {} are both named '{name}': ingest one of them with another --name",
+                other.display(),
+                path.display()
+            );
+        }
+        sources.push(source);
+    }
+    let limits = Limits {
+        cache_bytes: args.cache_size,
+        queue_jobs_max: args.queue,
+        deadline: Duration::from_secs(args.timeout),
+        ..Limits::default()
+    };
+    let address = listener.local_addr().context("the socket has no address")?;
+    let app = App::new(Service::new(sources, limits), Options { public_url: args.public_url, max_age_secs: args.max_age });
+    let mut said = Ok(());
+    server::serve(listener, app, || {
+        let mut stdout = std::io::stdout().lock();
+        said = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
+    })?;
+    said.context("cannot say where the server listens")
+}
+
+fn opened(path: &Path) -> anyhow::Result<Source> {
+    ensure!(path.exists(), "{} does not exist: give a folder that `pointillist ingest` has made", path.display());
+    let dataset = Arc::new(Dataset::open(path)?);
+    let engine = Arc::new(CpuEngine::new(dataset.clone()));
+    Source::new(dataset, engine).with_context(|| format!("the default style in {} is wrong", path.display()))
+}
+
+fn bound(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    use std::io::ErrorKind;
+    TcpListener::bind(address).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => anyhow::anyhow!(
+            "cannot listen on {address}: the port is in use; stop the other program or choose another with --listen"
+        ),
+        ErrorKind::PermissionDenied => anyhow::anyhow!(
+            "cannot listen on {address}: ports below 1024 need a privilege; choose another with --listen"
+        ),
+        _ => anyhow::anyhow!("cannot listen on {address}: {error}; choose another address with --listen"),
+    })
+}
+
+/// Bytes as people write them: `512MB`, `2 GB`, `1GiB`, `1000000`.
+///
+/// # Errors
+/// Anything else.
+pub fn parse_bytes(text: &str) -> Result<usize, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let split = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
+    let (number, unit) = lower.split_at(split);
+    let factor: u64 = match unit.trim() {
+        "" | "b" => 1,
+        "k" | "kb" => 1000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "t" | "tb" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return Err(format!("'{text}' is not a size: write it as 512MB or 2GiB")),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("'{text}' is not a size: write it as 512MB or 2GiB"))?;
+    Ok((number * factor as f64) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(parse_bytes("512MB"), Ok(512_000_000));
+        assert_eq!(parse_bytes("1.5 GiB"), Ok(3 << 29));
+        assert_eq!(parse_bytes("1000"), Ok(1000));
+        for wrong in ["", "MB", "12 parsecs", "-1MB", "1..2MB"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_one_clear_sentence() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let message = bound(taken.local_addr().unwrap()).unwrap_err().to_string();
+        assert!(message.contains("the port is in use") && message.contains("--listen"), "{message}");
+    }
+}

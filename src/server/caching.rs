@@ -1,0 +1,49 @@
+//! What caches between the server and the screen are told: ETags of inputs, and how long an answer is good.
+
+use super::App;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+
+/// A year, as RFC 9111 advises for what never changes.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// How much longer than its age an answer may be shown while it is asked for again.
+const STALE_FACTOR: u32 = 10;
+
+impl App {
+    /// For an answer whose URL names the data version, or does not.
+    pub fn cache_control(&self, names_version: bool) -> HeaderValue {
+        if names_version {
+            return IMMUTABLE;
+        }
+        let age = self.options.max_age_secs;
+        let text = format!("public, max-age={age}, stale-while-revalidate={}", age.saturating_mul(STALE_FACTOR));
+        HeaderValue::from_str(&text).expect("digits and ASCII letters are a header")
+    }
+
+    /// A small answer whose ETag is a hash of its bytes.
+    pub fn document(&self, request: &HeaderMap, content_type: &'static str, body: impl Into<Bytes>, names_version: bool) -> Response {
+        let body = body.into();
+        let etag = format!("\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(&body));
+        let etag = HeaderValue::from_str(&etag).expect("hex digits are a header");
+        let headers = [
+            (header::ETAG, etag.clone()),
+            (header::CACHE_CONTROL, self.cache_control(names_version)),
+            (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        ];
+        if is_known(request, &etag) {
+            return (StatusCode::NOT_MODIFIED, headers).into_response();
+        }
+        (headers, Body::from(body)).into_response()
+    }
+}
+
+/// Whether the client has what the ETag names: RFC 9110, If-None-Match, by the weak comparison.
+pub fn is_known(request: &HeaderMap, etag: &HeaderValue) -> bool {
+    let Ok(etag) = etag.to_str() else { return false };
+    request.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        value.split(',').map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag)
+    })
+}

@@ -1,0 +1,271 @@
+//! What there is, as JSON: catalog, TileJSON, map style, statistics and legends.
+
+use super::query::{IMAGE, LEGEND, NOTHING, Query, STATS, names_version};
+use super::tiles::within_deadline;
+use super::{App, Problem};
+use crate::dataset::Value as ColumnValue;
+use crate::service::{Priority, ServiceError, Source, View, ZOOM_MAX_SERVED};
+use crate::shade::{Legend, Style};
+use crate::world::{LonLatBox, Zoom};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri, header};
+use axum::response::Response;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+const JSON: &str = "application/json";
+
+pub async fn catalog(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+    Query::parse(&uri, NOTHING)?;
+    let datasets: Vec<Value> = app
+        .service
+        .sources()
+        .values()
+        .map(|source| {
+            let manifest = &source.dataset().manifest;
+            json!({
+                "name": manifest.name, "title": manifest.title, "rows": manifest.rows,
+                "bounds": corners(&manifest.bounds), "data_version": manifest.data_version,
+            })
+        })
+        .collect();
+    Ok(app.document(&headers, JSON, json!({ "datasets": datasets }).to_string(), false))
+}
+
+/// `/{dataset}.json`: TileJSON 3.0.0. The request's style and filter are carried into the tiles' URLs.
+pub async fn tile_json(
+    State(app): State<Arc<App>>,
+    Path(document): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Some(name) = document.strip_suffix(".json") else {
+        let detail = format!("there is nothing at /{}: a dataset's TileJSON is at /{{dataset}}.json", super::query::excerpt(&document));
+        return Err(Problem::not_found(detail));
+    };
+    let source = app.source(name)?;
+    let view = app.view(source, &uri, IMAGE)?;
+    let manifest = &source.dataset().manifest;
+    let base = app.base_url(&headers)?;
+    let center = manifest.bounds.center();
+    let body = json!({
+        "tilejson": "3.0.0",
+        "name": manifest.name,
+        "description": manifest.title,
+        "version": "1.0.0",
+        "attribution": manifest.attribution,
+        "scheme": "xyz",
+        "tiles": [format!("{base}/{}/{{z}}/{{x}}/{{y}}.png?{}", manifest.name, carried(&view))],
+        "tileSize": 256,
+        "minzoom": 0,
+        "maxzoom": ZOOM_MAX_SERVED,
+        "bounds": corners(&manifest.bounds),
+        "center": [center.0, center.1, 2],
+        "legend": format!("{base}/{}/legend.json?{}", manifest.name, carried(&view)),
+        "data_version": manifest.data_version,
+    });
+    Ok(app.document(&headers, JSON, without_nulls(body).to_string(), names_version(&uri, source.data_version())))
+}
+
+/// `/{dataset}/style.json`: a MapLibre or Mapbox style with the tiles as its one layer.
+pub async fn style_json(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let source = app.source(&name)?;
+    let view = app.view(source, &uri, IMAGE)?;
+    let manifest = &source.dataset().manifest;
+    let base = app.base_url(&headers)?;
+    let center = manifest.bounds.center();
+    let body = json!({
+        "version": 8,
+        "name": manifest.title,
+        "center": [center.0, center.1],
+        "zoom": 2,
+        "sources": { "points": without_nulls(json!({
+            "type": "raster",
+            "tiles": [format!("{base}/{name}/{{z}}/{{x}}/{{y}}.png?{}", carried(&view))],
+            "tileSize": 256,
+            "minzoom": 0,
+            "maxzoom": ZOOM_MAX_SERVED,
+            "bounds": corners(&manifest.bounds),
+            "attribution": manifest.attribution,
+        })) },
+        "layers": [
+            { "id": "background", "type": "background", "paint": { "background-color": "#101418" } },
+            { "id": "points", "type": "raster", "source": "points",
+              "paint": { "raster-resampling": "nearest", "raster-fade-duration": 0 } },
+        ],
+    });
+    Ok(app.document(&headers, JSON, body.to_string(), names_version(&uri, source.data_version())))
+}
+
+pub async fn stats(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let source = app.source(&name)?;
+    let view = app.view(source, &uri, STATS)?;
+    let categories = asked(&app, {
+        let view = view.clone();
+        move |pipeline, cancel| {
+            let categories = if view.filter.is_all() {
+                // Nothing to select: the dataset knows.
+                let groups = view.source.groups(view.by)?;
+                let counts: Vec<u64> = groups.iter().map(|group| group.count).collect();
+                view.source.categories(&groups, &counts)
+            } else {
+                pipeline.categories(&view, cancel)?
+            };
+            let rows = match view.filter.is_all() {
+                true => view.source.dataset().rows(),
+                false => pipeline.selection(&view, cancel)?.total(),
+            };
+            // With a colour for each, also where the dataset's own style colours by count.
+            let style = Style { cmap: None, hide: Default::default(), ..view.style.clone() };
+            Ok((rows, Legend::new(&style, &categories, &Default::default(), 0)?.categories))
+        }
+    });
+    let (rows, categories) = categories.await?;
+    let manifest = &source.dataset().manifest;
+    let categories: Vec<Value> = categories
+        .iter()
+        .map(|c| json!({ "value": c.value, "label": c.label, "color": c.color, "count": c.count, "kind": c.kind }))
+        .collect();
+    let columns: Vec<Value> = manifest
+        .columns
+        .iter()
+        .map(|column| {
+            json!({
+                "name": column.name, "type": column.kind, "min": json_of(&column.min), "max": json_of(&column.max),
+                "nulls": column.nulls, "distinct": column.distinct, "hot": true,
+            })
+        })
+        .collect();
+    let body = json!({
+        "name": manifest.name,
+        "title": manifest.title,
+        "rows": rows,
+        "bounds": corners(&manifest.bounds),
+        "zooms": { "min": 0, "max": ZOOM_MAX_SERVED },
+        "data_version": manifest.data_version,
+        "by": view.by.map(|column| &manifest.columns[column.0].name),
+        "categories": categories,
+        "columns": columns,
+        "rejected": manifest.rejected,
+        "attribution": manifest.attribution,
+    });
+    Ok(app.document(&headers, JSON, body.to_string(), names_version(&uri, source.data_version())))
+}
+
+/// `/{dataset}/legend.json`: what the colours of a zoom, filter and style mean.
+pub async fn legend_json(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let source = app.source(&name)?;
+    let view = app.view(source, &uri, LEGEND)?;
+    let zoom = Query::parse(&uri, LEGEND)?.parsed::<u8>("zoom", "a whole number")?.unwrap_or(0);
+    let zoom = served_zoom(zoom)?;
+    let (legend, distribution) = asked(&app, move |pipeline, cancel| pipeline.legend(&view, zoom, cancel)).await?;
+    let (counts, pixels): (Vec<u32>, Vec<u64>) = distribution.pixels_by_count.iter().copied().unzip();
+    let mut body = json!({ "zoom": zoom.get() });
+    if let (Value::Object(body), Ok(Value::Object(legend))) = (&mut body, serde_json::to_value(&legend)) {
+        body.extend(legend);
+        body.insert("distribution".into(), json!({ "counts": counts, "pixels": pixels }));
+    }
+    Ok(app.document(&headers, JSON, body.to_string(), names_version(&uri, source.data_version())))
+}
+
+/// Waits for what a thread of the service works out. As for tiles, a client that leaves cancels it.
+pub async fn asked<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&crate::service::Pipeline, &crate::engine::Cancel) -> Result<T, ServiceError> + Send + 'static,
+) -> Result<T, Problem> {
+    let (send, receive) = oneshot::channel();
+    let _ticket = app.service.ask(Priority::Interactive, work, move |result| drop(send.send(result)));
+    within_deadline(app, receive).await
+}
+
+/// # Errors
+/// 404 outside the zooms that are served.
+pub fn served_zoom(zoom: u8) -> Result<Zoom, Problem> {
+    let outside = || Problem::not_found(format!("zoom {zoom} is not served: there are the zooms 0 to {ZOOM_MAX_SERVED}"));
+    Zoom::new(zoom).ok().filter(|zoom| zoom.get() <= ZOOM_MAX_SERVED).ok_or_else(outside)
+}
+
+/// A value as JSON: timestamps in ISO 8601.
+pub fn json_of(value: &ColumnValue) -> Value {
+    match value {
+        ColumnValue::Null => Value::Null,
+        ColumnValue::Boolean(value) => json!(value),
+        ColumnValue::Integer(value) => json!(value),
+        ColumnValue::Float(value) => json!(value),
+        ColumnValue::Text(value) => json!(value),
+        ColumnValue::Timestamp { .. } => json!(value.to_string()),
+    }
+}
+
+impl App {
+    /// The server's address as the client knows it, without a slash at the end.
+    fn base_url(&self, headers: &HeaderMap) -> Result<String, Problem> {
+        if let Some(url) = &self.options.public_url {
+            return Ok(url.trim_end_matches('/').to_owned());
+        }
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        // It goes into answers that caches share: nothing but a name and a port.
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+        if host.is_empty() || !host.bytes().all(is_host) {
+            return Err(Problem::bad_request("the Host header is not a host"));
+        }
+        Ok(format!("http://{host}"))
+    }
+}
+
+/// What of a view goes into the URLs of its tiles: style, filter and data version.
+fn carried(view: &View) -> String {
+    let mut pairs = Vec::new();
+    if !view.filter.is_all() {
+        pairs.push(format!("filter={}", percent_encoded(view.filter.canonical())));
+    }
+    let style = view.style.canonical_over(view.source.style());
+    if !style.is_empty() {
+        pairs.push(style);
+    }
+    pairs.push(format!("v={}", version(&view.source)));
+    pairs.join("&")
+}
+
+fn version(source: &Source) -> &str {
+    source.data_version()
+}
+
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+fn corners(bounds: &LonLatBox) -> [f64; 4] {
+    [bounds.west, bounds.south, bounds.east, bounds.north]
+}
+
+/// TileJSON knows no null: what is not known is left out.
+fn without_nulls(mut value: Value) -> Value {
+    if let Value::Object(object) = &mut value {
+        object.retain(|_, member| !member.is_null());
+    }
+    value
+}

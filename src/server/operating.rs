@@ -1,0 +1,55 @@
+//! For those who run the server: `/health`, `/ready`, `/metrics`.
+
+use super::{App, Problem};
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use std::sync::Arc;
+
+pub async fn health(State(app): State<Arc<App>>) -> Response {
+    let datasets: Vec<_> = app
+        .service
+        .sources()
+        .values()
+        .map(|source| {
+            let engine = source.engine().info();
+            json!({
+                "name": source.name(), "rows": source.dataset().rows(), "data_version": source.data_version(), "engine": engine,
+            })
+        })
+        .collect();
+    let body = json!({
+        "status": "ok",
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": app.started.elapsed().as_secs(),
+        "datasets": datasets,
+    });
+    never_cached("application/json", body.to_string())
+}
+
+/// # Errors
+/// 503 while the server drains.
+pub async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    if app.is_ready() {
+        Ok(never_cached("application/json", json!({ "status": "ready" }).to_string()))
+    } else {
+        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping and takes no new work"))
+    }
+}
+
+pub async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let metrics = app.service.metrics();
+    // Datasets on one device report the same memory each: the largest is the device's.
+    let device = app.service.sources().values().map(|source| source.engine().info().device_memory_bytes).max();
+    metrics.device_memory(device.unwrap_or(0));
+    never_cached("text/plain; version=0.0.4", metrics.text())
+}
+
+fn never_cached(content_type: &'static str, body: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, body).into_response()
+}

@@ -1,0 +1,89 @@
+//! Errors as clients see them: `application/problem+json` (RFC 9457). Never with what is inside.
+
+use crate::service::{ServiceError, ViewError};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+/// What a client that is turned away may wait before it asks again: about what a full queue takes to drain.
+const RETRY_AFTER_SECS: &str = "2";
+
+/// nginx's number for a client that closed the connection: nobody reads it, but the counters of answers do.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    detail: String,
+    members: Map<String, Value>,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
+        Problem { status, detail: detail.into(), members: Map::new() }
+    }
+
+    pub fn bad_request(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub fn not_found(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// Adds a member for programs, beside the sentence for people.
+    pub fn with(mut self, member: &str, value: impl Into<Value>) -> Problem {
+        self.members.insert(member.to_owned(), value.into());
+        self
+    }
+
+    /// The thread that should have answered is gone.
+    pub fn lost() -> Problem {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed to answer; its log says why")
+    }
+}
+
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Problem {
+        let status = match &error {
+            ServiceError::Invalid(_) => StatusCode::BAD_REQUEST,
+            ServiceError::Overloaded { .. } | ServiceError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            ServiceError::DeadlinePassed => StatusCode::GATEWAY_TIMEOUT,
+            ServiceError::Cancelled => StatusCode::from_u16(CLIENT_CLOSED_REQUEST).expect("499 is a status"),
+            ServiceError::Internal(what) => {
+                tracing::error!("{what}");
+                return Problem::lost();
+            }
+        };
+        Problem::new(status, error.to_string())
+    }
+}
+
+impl From<ViewError> for Problem {
+    fn from(error: ViewError) -> Problem {
+        Problem::bad_request(error.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Client closed request"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if let Value::Object(object) = &mut body {
+            object.extend(self.members);
+        }
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json")),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        ];
+        let mut response = (self.status, headers, body.to_string()).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
+        }
+        response
+    }
+}

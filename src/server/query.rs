@@ -1,0 +1,151 @@
+//! Query strings: which parameters an address knows, and what they mean for a view.
+
+use super::{App, Problem};
+use crate::filter::Filter;
+use crate::service::{Source, View};
+use crate::shade::Style;
+use axum::http::Uri;
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::sync::{Arc, PoisonError};
+
+/// The parameters that an address knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Tells remembered views of different addresses apart: what is right for an image may be unknown to counts.
+    scope: &'static str,
+    lists: &'static [&'static [&'static str]],
+}
+
+/// Which points are counted.
+const FILTER: &[&str] = &["filter", "filter-lang"];
+
+/// The version of the data, which makes an answer immutable.
+const VERSION: &[&str] = &["v"];
+
+pub const NOTHING: Known = Known { scope: "nothing", lists: &[] };
+/// All that an image depends on.
+pub const IMAGE: Known = Known { scope: "image", lists: &[FILTER, VERSION, &Style::PARAMETERS] };
+/// All that counts depend on.
+pub const COUNTS: Known = Known { scope: "counts", lists: &[FILTER, VERSION, &["by", "dtype"]] };
+pub const LEGEND: Known = Known { scope: "legend", lists: &[FILTER, VERSION, &Style::PARAMETERS, &["zoom"]] };
+pub const STATS: Known = Known { scope: "stats", lists: &[FILTER, VERSION, &["by", "bbox"]] };
+
+/// The parameters of a request, percent-decoded; each known to the address and given once.
+#[derive(Debug, Default)]
+pub struct Query {
+    pairs: Vec<(String, String)>,
+}
+
+impl Query {
+    /// # Errors
+    /// A parameter that is not among `known`, or is given twice.
+    pub fn parse(uri: &Uri, known: Known) -> Result<Query, Problem> {
+        if uri.query().is_none_or(str::is_empty) {
+            return Ok(Query::default());
+        }
+        let axum::extract::Query(pairs) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|_| Problem::bad_request("the query string cannot be read: percent-encode it as UTF-8"))?;
+        let mut seen = BTreeSet::new();
+        for (name, _) in &pairs {
+            let mut names: Vec<&str> = known.lists.concat();
+            if !names.contains(&name.as_str()) {
+                names.sort_unstable();
+                let unknown = excerpt(name);
+                let detail = match names.is_empty() {
+                    true => format!("there is no parameter '{unknown}' here: this address takes none"),
+                    false => format!("there is no parameter '{unknown}' here: the known ones are {}", names.join(", ")),
+                };
+                return Err(Problem::bad_request(detail).with("parameter", unknown));
+            }
+            if !seen.insert(name) {
+                return Err(Problem::bad_request(format!("{name} is given twice: give it once")));
+            }
+        }
+        Ok(Query { pairs })
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The parsed value of a parameter, where it is given.
+    ///
+    /// # Errors
+    /// It cannot be parsed; the message says what would do.
+    pub fn parsed<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let wrong = |_| Problem::bad_request(format!("{name}={} is not {expected}", excerpt(text)));
+        text.parse().map(Some).map_err(wrong)
+    }
+
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The filter over a dataset.
+    ///
+    /// # Errors
+    /// Another language, or a text that is no filter of the dataset.
+    pub fn filter(&self, source: &Source) -> Result<Filter, Problem> {
+        if let Some(language) = self.get("filter-lang")
+            && language != "cql2-text"
+        {
+            let detail = format!("filter-lang={} is not served: write the filter in cql2-text", excerpt(language));
+            return Err(Problem::bad_request(detail));
+        }
+        bound_filter(self.get("filter").unwrap_or_default(), source)
+    }
+}
+
+/// A filter text, bound to a dataset. An empty text is no filter.
+///
+/// # Errors
+/// 400 with the position of the fault.
+pub fn bound_filter(text: &str, _source: &Source) -> Result<Filter, Problem> {
+    if text.trim().is_empty() {
+        return Ok(Filter::all());
+    }
+    Err(Problem::bad_request("filters are not served by this version"))
+}
+
+impl App {
+    /// The dataset of a name.
+    ///
+    /// # Errors
+    /// 404 with the names that there are.
+    pub fn source(&self, name: &str) -> Result<&Arc<Source>, Problem> {
+        self.service.source(name).ok_or_else(|| {
+            let names: Vec<&str> = self.service.sources().keys().map(String::as_str).collect();
+            let detail = format!("there is no dataset '{}': there are {}", excerpt(name), names.join(", "));
+            Problem::not_found(detail).with("datasets", names)
+        })
+    }
+
+    /// The view that a request's query asks for. Views are remembered by query string; an error is not.
+    ///
+    /// # Errors
+    /// 400: an unknown parameter, a wrong style or a wrong filter.
+    pub fn view(&self, source: &Arc<Source>, uri: &Uri, known: Known) -> Result<Arc<View>, Problem> {
+        let key = (format!("{} {}", known.scope, source.name()), uri.query().unwrap_or_default().to_owned());
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = views.get(&key).filter(|view| Arc::ptr_eq(&view.source, source)) {
+            return Ok(view.clone());
+        }
+        drop(views);
+        let query = Query::parse(uri, known)?;
+        let view = Arc::new(View::new(source, query.filter(source)?, query.pairs())?);
+        self.views.lock().unwrap_or_else(PoisonError::into_inner).put(key, view.clone());
+        Ok(view)
+    }
+}
+
+/// Whether the query names this version of the data. Looks at the raw text: a version is hex digits.
+pub fn names_version(uri: &Uri, version: &str) -> bool {
+    uri.query().is_some_and(|query| query.split('&').any(|pair| pair.strip_prefix("v=") == Some(version)))
+}
+
+/// The start of a value, for a message.
+pub fn excerpt(text: &str) -> String {
+    text.chars().take(100).collect()
+}

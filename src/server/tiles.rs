@@ -1,0 +1,171 @@
+//! Tiles: `/{dataset}/{z}/{x}/{y}[@2x].{png,npy}`.
+
+use super::query::{COUNTS, IMAGE, Query, excerpt, names_version};
+use super::{App, Problem, caching};
+use crate::encode::NpyDtype;
+use crate::service::{Answer, Content, Origin, Priority, Scale, ServiceError, TileKey, TileRequest, ZOOM_MAX_SERVED};
+use crate::world::TileId;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How much later than its deadline a request is given up here, if the thread that has it does not notice.
+const DEADLINE_GRACE: Duration = Duration::from_secs(1);
+
+const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Where a tile is, as written in a path.
+pub struct Address {
+    pub tile: TileId,
+    pub scale: Scale,
+    pub is_image: bool,
+}
+
+pub async fn tile(
+    State(app): State<Arc<App>>,
+    Path((dataset, z, x, file)): Path<(String, String, String, String)>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let source = app.source(&dataset)?;
+    let address = Address::parse(&z, &x, &file)?;
+    let request = if address.is_image {
+        let view = app.view(source, &uri, IMAGE)?;
+        TileRequest { view, tile: address.tile, scale: address.scale, content: Content::Png }
+    } else {
+        let view = app.view(source, &uri, COUNTS)?;
+        let content = Content::Npy(dtype(&uri)?);
+        TileRequest { view, tile: address.tile, scale: address.scale, content }
+    };
+    let key = request.key();
+    let etag = etag_of(&request);
+    let cache_control = app.cache_control(names_version(&uri, source.data_version()));
+    if caching::is_known(&headers, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag), (header::CACHE_CONTROL, cache_control)]).into_response());
+    }
+    let content_type = match request.content {
+        Content::Png => "image/png",
+        Content::Npy(_) => "application/octet-stream",
+    };
+    let answer = match app.service.finished(&key) {
+        Some(tile) => Answer { tile, origin: Origin::Hit, queued: Duration::ZERO },
+        None => asked(&app, request).await?,
+    };
+    let origin = match answer.origin {
+        Origin::Hit => "HIT",
+        Origin::Miss => "MISS",
+        Origin::Coalesced => "COALESCED",
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::ETAG, etag),
+        (header::CACHE_CONTROL, cache_control),
+        (X_CACHE, HeaderValue::from_static(origin)),
+    ];
+    let mut response = (headers, Body::from(answer.tile.bytes.clone())).into_response();
+    if answer.origin != Origin::Hit {
+        response.headers_mut().insert(SERVER_TIMING, timing(&answer));
+    }
+    Ok(response)
+}
+
+/// Waits for a tile. If this future is dropped, because the client has left, so is the ticket, and the work with it.
+async fn asked(app: &App, request: TileRequest) -> Result<Answer, Problem> {
+    let (send, receive) = oneshot::channel();
+    // The receiver is gone where the client has left; then nobody misses the answer.
+    let _ticket = app.service.tile(request, Priority::Interactive, move |result| drop(send.send(result)));
+    within_deadline(app, receive).await
+}
+
+/// The answer of a thread of the service.
+pub async fn within_deadline<T>(
+    app: &App,
+    receive: oneshot::Receiver<Result<T, ServiceError>>,
+) -> Result<T, Problem> {
+    match tokio::time::timeout(app.service.limits().deadline + DEADLINE_GRACE, receive).await {
+        Ok(Ok(result)) => Ok(result?),
+        Ok(Err(_)) => Err(Problem::lost()),
+        Err(_) => Err(ServiceError::DeadlinePassed.into()),
+    }
+}
+
+impl Address {
+    /// # Errors
+    /// 400 for what is no number or lies outside the world, 404 for a zoom or a format that is not served.
+    pub fn parse(z: &str, x: &str, file: &str) -> Result<Address, Problem> {
+        let Some((stem, extension)) = file.rsplit_once('.') else {
+            return Err(Problem::not_found("a tile ends in .png or .npy, as in /{dataset}/{z}/{x}/{y}.png"));
+        };
+        let is_image = match extension {
+            "png" => true,
+            "npy" => false,
+            other => {
+                let detail = format!("tiles are not served as .{}: ask for .png or .npy", excerpt(other));
+                return Err(Problem::not_found(detail));
+            }
+        };
+        let (y, scale) = match stem.strip_suffix("@2x") {
+            Some(y) => (y, Scale::Two),
+            None => (stem, Scale::One),
+        };
+        let number = |name: &str, text: &str| {
+            let wrong = || Problem::bad_request(format!("{name}={} is not a whole number", excerpt(text)));
+            // Digits only: `+1` and `-0` would be other names of the same tile.
+            if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(wrong());
+            }
+            Ok(text.parse::<u64>().unwrap_or(u64::MAX))
+        };
+        let (z, x, y) = (number("z", z)?, number("x", x)?, number("y", y)?);
+        if z > u64::from(ZOOM_MAX_SERVED) {
+            let detail = format!("zoom {z} is not served: there are the zooms 0 to {ZOOM_MAX_SERVED}");
+            return Err(Problem::not_found(detail).with("minzoom", 0).with("maxzoom", ZOOM_MAX_SERVED));
+        }
+        let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        let tile = TileId::new(z as u8, narrow(x), narrow(y)).map_err(|e| Problem::bad_request(e.to_string()))?;
+        Ok(Address { tile, scale, is_image })
+    }
+}
+
+fn dtype(uri: &Uri) -> Result<NpyDtype, Problem> {
+    let query = Query::parse(uri, COUNTS)?;
+    match query.get("dtype") {
+        None | Some("u32") => Ok(NpyDtype::U32),
+        Some("auto") => Ok(NpyDtype::Auto),
+        Some(other) => Err(Problem::bad_request(format!("dtype={} is not served: give u32 or auto", excerpt(other)))),
+    }
+}
+
+/// Names the inputs (program, data, filter, style, tile), so it is known before anything is rendered.
+fn etag_of(request: &TileRequest) -> HeaderValue {
+    let key = request.key();
+    let content = match (key.content, key.scale) {
+        (Content::Png, Scale::One) => "p",
+        (Content::Png, Scale::Two) => "p2",
+        (Content::Npy(NpyDtype::U32), Scale::One) => "n",
+        (Content::Npy(NpyDtype::U32), Scale::Two) => "n2",
+        (Content::Npy(NpyDtype::Auto), Scale::One) => "a",
+        (Content::Npy(NpyDtype::Auto), Scale::Two) => "a2",
+    };
+    let TileKey { digest, tile, .. } = key;
+    let text = format!("\"{digest}-{}-{}-{}{content}\"", tile.z(), tile.x(), tile.y());
+    HeaderValue::from_str(&text).expect("digits and ASCII letters are a header")
+}
+
+fn timing(answer: &Answer) -> HeaderValue {
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    let times = &answer.tile.times;
+    let text = format!(
+        "queue;dur={:.3}, count;dur={:.3}, shade;dur={:.3}, encode;dur={:.3}",
+        ms(answer.queued),
+        ms(times.count),
+        ms(times.shade),
+        ms(times.encode)
+    );
+    HeaderValue::from_str(&text).expect("digits and ASCII letters are a header")
+}

@@ -1,0 +1,47 @@
+//! What can go wrong between a request and its answer, by what the caller can do about it.
+
+use crate::engine::{EngineError, GroupsError};
+use crate::shade::StyleError;
+use thiserror::Error;
+
+/// Clones, for a joined request fails for everybody who waits.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ServiceError {
+    /// The request asks for what cannot be: the message says what can.
+    #[error("{0}")]
+    Invalid(String),
+    #[error("the server is busy: {waiting} requests wait already; try again in a few seconds")]
+    Overloaded { waiting: usize },
+    #[error("the answer took longer than it may; try again, or ask for less")]
+    DeadlinePassed,
+    /// Nobody is waiting any more.
+    #[error("the request was cancelled")]
+    Cancelled,
+    #[error("the server is stopping")]
+    Stopping,
+    /// A fault of ours, or of the machine. For the log, not for clients.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<EngineError> for ServiceError {
+    fn from(error: EngineError) -> ServiceError {
+        match error {
+            EngineError::Cancelled => ServiceError::Cancelled,
+            EngineError::DeadlinePassed => ServiceError::DeadlinePassed,
+            other => ServiceError::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<StyleError> for ServiceError {
+    fn from(error: StyleError) -> ServiceError {
+        ServiceError::Invalid(error.to_string())
+    }
+}
+
+impl From<GroupsError> for ServiceError {
+    fn from(error: GroupsError) -> ServiceError {
+        ServiceError::Invalid(error.to_string())
+    }
+}

@@ -1,0 +1,149 @@
+//! Counters of the service, in Prometheus' terms. Names are those that operators' dashboards rely on.
+
+use super::cache::CacheStats;
+use super::pipeline::seconds;
+use super::tile::{StageTimes, TileRequest};
+use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{CounterVec, GaugeVec, TextEncoder};
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// From 0.1 ms, where a cached count and a small tile lie, to 5 s.
+const STAGE_BUCKETS_SECS: [f64; 12] = [0.0001, 0.0003, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+pub struct Metrics {
+    registry: Registry,
+    cache_requests: IntCounterVec,
+    cache_evictions: IntCounterVec,
+    cache_bytes: IntGaugeVec,
+    cache_entries: IntGaugeVec,
+    /// What was last reported of each cache, for its counters only grow by differences.
+    cache_seen: Mutex<HashMap<&'static str, CacheStats>>,
+    render: HistogramVec,
+    queue_depth: IntGaugeVec,
+    shed: IntCounterVec,
+    coalesced: IntCounter,
+    device_seconds: CounterVec,
+    points_scanned: IntCounter,
+    device_memory: Gauge,
+}
+
+impl Metrics {
+    pub fn new() -> Metrics {
+        let registry = Registry::new_custom(Some("pointillist".into()), None).expect("the prefix is a valid name");
+        let metrics = Metrics {
+            cache_requests: counters("tile_cache_requests_total", "Look-ups in a cache", &["cache", "result"]),
+            cache_evictions: counters("tile_cache_evictions_total", "Entries dropped for room", &["cache"]),
+            cache_bytes: gauges("tile_cache_bytes", "Bytes held by a cache", &["cache"]),
+            cache_entries: gauges("tile_cache_entries", "Entries held by a cache", &["cache"]),
+            cache_seen: Mutex::default(),
+            render: HistogramVec::new(
+                HistogramOpts::new("tile_render_duration_seconds", "Time of a stage of making a tile")
+                    .buckets(STAGE_BUCKETS_SECS.to_vec()),
+                &["dataset", "zoom", "stage"],
+            )
+            .expect("the name is valid"),
+            queue_depth: gauges("queue_depth", "Requests that wait for a thread", &["priority"]),
+            shed: counters("shed_total", "Requests refused", &["reason"]),
+            coalesced: IntCounter::new("coalesced_total", "Requests that joined an equal one under way")
+                .expect("the name is valid"),
+            device_seconds: CounterVec::new(Opts::new("device_seconds_total", "Time spent in the engine"), &["stage"])
+                .expect("the name is valid"),
+            points_scanned: IntCounter::new("points_scanned_total", "Points that filters were asked about")
+                .expect("the name is valid"),
+            device_memory: Gauge::new("device_memory_bytes", "Device memory in use").expect("the name is valid"),
+            registry,
+        };
+        let build = GaugeVec::new(Opts::new("build_info", "The program"), &["version"]).expect("the name is valid");
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        let collectors: Vec<Box<dyn prometheus::core::Collector>> = vec![
+            Box::new(metrics.cache_requests.clone()),
+            Box::new(metrics.cache_evictions.clone()),
+            Box::new(metrics.cache_bytes.clone()),
+            Box::new(metrics.cache_entries.clone()),
+            Box::new(metrics.render.clone()),
+            Box::new(metrics.queue_depth.clone()),
+            Box::new(metrics.shed.clone()),
+            Box::new(metrics.coalesced.clone()),
+            Box::new(metrics.device_seconds.clone()),
+            Box::new(metrics.points_scanned.clone()),
+            Box::new(metrics.device_memory.clone()),
+            Box::new(build),
+        ];
+        for collector in collectors {
+            metrics.registry.register(collector).expect("every name is registered once");
+        }
+        metrics
+    }
+
+    /// Where others register what they count.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// All that is registered, in Prometheus' text format.
+    pub fn text(&self) -> String {
+        // The encoder fails only on metrics without a name, which cannot be registered.
+        TextEncoder::new().encode_to_string(&self.registry.gather()).expect("registered metrics can be written")
+    }
+
+    pub fn device_memory(&self, bytes: u64) {
+        self.device_memory.set(bytes as f64);
+    }
+
+    pub(super) fn observe_cache(&self, cache: &'static str, stats: &CacheStats) {
+        let seen = super::lock(&self.cache_seen).insert(cache, *stats).unwrap_or_default();
+        // Two scrapes at once may report out of order: then the difference is left to the next.
+        let grow = |counter: IntCounter, now: u64, before: u64| counter.inc_by(now.saturating_sub(before));
+        grow(self.cache_requests.with_label_values(&[cache, "hit"]), stats.hits, seen.hits);
+        grow(self.cache_requests.with_label_values(&[cache, "miss"]), stats.misses, seen.misses);
+        grow(self.cache_evictions.with_label_values(&[cache]), stats.evictions, seen.evictions);
+        self.cache_bytes.with_label_values(&[cache]).set(stats.bytes as i64);
+        self.cache_entries.with_label_values(&[cache]).set(stats.entries as i64);
+    }
+
+    pub(super) fn observe_queue(&self, depths: &[(&'static str, usize)]) {
+        for (priority, depth) in depths {
+            self.queue_depth.with_label_values(&[priority]).set(*depth as i64);
+        }
+    }
+
+    pub(super) fn observe_stages(&self, request: &TileRequest, times: &StageTimes) {
+        let zoom = request.tile.z().to_string();
+        let dataset = request.view.source.name();
+        for (stage, time) in [("count", times.count), ("shade", times.shade), ("encode", times.encode)] {
+            self.render.with_label_values(&[dataset, &zoom, stage]).observe(seconds(time));
+        }
+    }
+
+    pub(super) fn device_time(&self, stage: &str, time: Duration) {
+        self.device_seconds.with_label_values(&[stage]).inc_by(seconds(time));
+    }
+
+    pub(super) fn points_scanned(&self, points: u64) {
+        self.points_scanned.inc_by(points);
+    }
+
+    pub(super) fn shed(&self, reason: &str) {
+        self.shed.with_label_values(&[reason]).inc();
+    }
+
+    pub(super) fn coalesced(&self) {
+        self.coalesced.inc();
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    IntCounterVec::new(Opts::new(name, help), labels).expect("names and labels are constants, and valid")
+}
+
+fn gauges(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    IntGaugeVec::new(Opts::new(name, help), labels).expect("names and labels are constants, and valid")
+}

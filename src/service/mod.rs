@@ -1,0 +1,224 @@
+//! The service: what turns a request for a tile into bytes, without knowing what a request over HTTP is.
+//!
+//! ```text
+//! View (dataset, filter, style) + tile
+//!   -> finished tiles  [cache]    hit: microseconds
+//!   -> flights         [flight]   equal requests under way are joined; one that nobody waits for any more is cancelled
+//!   -> pool            [pool]     a bounded queue in front of named threads
+//!   -> pipeline        [pipeline] selection -> counts -> distribution -> shade -> encode, each step cached
+//! ```
+//!
+//! Everything here blocks or calls back: an asynchronous server passes a callback and never waits on a thread. This module
+//! must not know HTTP.
+
+mod cache;
+mod digest;
+mod error;
+mod flight;
+mod memo;
+mod metrics;
+mod packed;
+mod pipeline;
+mod pool;
+mod source;
+mod tile;
+mod view;
+
+pub use cache::{ByteLru, CacheStats};
+pub use digest::Digest;
+pub use error::ServiceError;
+pub use flight::Ticket;
+pub use metrics::Metrics;
+pub use pipeline::{CacheBudgets, Pipeline};
+pub use pool::Priority;
+pub use source::{Source, ZOOM_MAX_SERVED};
+pub use tile::{Content, Scale, StageTimes, Tile, TileKey, TileRequest};
+pub use view::{View, ViewError};
+
+use flight::{Boarding, Flights};
+use pool::Pool;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What bounds a service.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes for finished tiles and counts together.
+    pub cache_bytes: usize,
+    /// Threads that count, shade and encode.
+    pub threads: usize,
+    /// Requests that may wait for a thread. At 5 ms a tile and two threads, 512 wait for little over a second.
+    pub queue_jobs_max: usize,
+    /// How long a request may take in all before it is given up.
+    pub deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Limits {
+            cache_bytes: 512 << 20,
+            // Twice the cores: a thread that waits for a selection which another one makes must not idle a core.
+            threads: 2 * cores,
+            queue_jobs_max: 512,
+            deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The cache of finished tiles.
+    Hit,
+    /// It was made for this request.
+    Miss,
+    /// It was made for an equal request that was under way.
+    Coalesced,
+}
+
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub tile: Arc<Tile>,
+    pub origin: Origin,
+    /// From the request to the start of the work.
+    pub queued: Duration,
+}
+
+/// Serves tiles of several datasets, and answers other questions about them on the same threads.
+pub struct Service {
+    sources: BTreeMap<String, Arc<Source>>,
+    pipeline: Arc<Pipeline>,
+    tiles: Arc<ByteLru<TileKey, Arc<Tile>>>,
+    flights: Arc<Flights>,
+    pool: Pool,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+}
+
+impl Service {
+    pub fn new(sources: Vec<Source>, limits: Limits) -> Service {
+        let metrics = Arc::new(Metrics::new());
+        let budgets = CacheBudgets::of(limits.cache_bytes);
+        Service {
+            sources: sources.into_iter().map(|source| (source.name().to_owned(), Arc::new(source))).collect(),
+            tiles: Arc::new(ByteLru::new(budgets.tile_bytes)),
+            pipeline: Arc::new(Pipeline::new(&budgets, metrics.clone())),
+            flights: Arc::new(Flights::default()),
+            pool: Pool::start(limits.threads, limits.queue_jobs_max),
+            limits,
+            metrics,
+        }
+    }
+
+    /// The datasets, by name.
+    pub fn sources(&self) -> &BTreeMap<String, Arc<Source>> {
+        &self.sources
+    }
+
+    pub fn source(&self, name: &str) -> Option<&Arc<Source>> {
+        self.sources.get(name)
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The counters, brought up to date.
+    pub fn metrics(&self) -> &Metrics {
+        self.metrics.observe_cache("tile", &self.tiles.stats());
+        for (name, stats) in self.pipeline.cache_stats() {
+            self.metrics.observe_cache(name, &stats);
+        }
+        self.metrics.observe_queue(&self.pool.depths());
+        &self.metrics
+    }
+
+    /// A finished tile, if it is in the cache. Costs a look-up; counts as a hit if it is there, else as nothing.
+    pub fn finished(&self, key: &TileKey) -> Option<Arc<Tile>> {
+        self.tiles.get_if_there(key)
+    }
+
+    /// Asks for a tile. `reply` is called exactly once unless the ticket is dropped first: dropping it says that the answer is no
+    /// longer wanted. `None` where the answer was given at once.
+    pub fn tile(
+        &self,
+        request: TileRequest,
+        priority: Priority,
+        reply: impl FnOnce(Result<Answer, ServiceError>) + Send + 'static,
+    ) -> Option<Ticket> {
+        let key = request.key();
+        if let Some(tile) = self.finished(&key) {
+            reply(Ok(Answer { tile, origin: Origin::Hit, queued: Duration::ZERO }));
+            return None;
+        }
+        let deadline = Instant::now() + self.limits.deadline;
+        let (ticket, flight) = match self.flights.board(key, deadline, Box::new(reply)) {
+            Boarding::Joined(ticket) => {
+                self.metrics.coalesced();
+                return Some(ticket);
+            }
+            Boarding::First(ticket, flight) => (ticket, flight),
+        };
+        self.tiles.count_miss();
+        let (pipeline, tiles) = (self.pipeline.clone(), self.tiles.clone());
+        let asked = Instant::now();
+        let outcome = self.pool.submit(priority, move |refused| {
+            if let Some(error) = refused {
+                return flight.land(Err(error));
+            }
+            let queued = asked.elapsed();
+            let result = flight.cancel().check().map_err(ServiceError::from).and_then(|()| {
+                // An equal flight may have landed between this one's look at the cache and its start.
+                if let Some(tile) = tiles.get_if_there(&key) {
+                    return Ok(tile);
+                }
+                let tile = Arc::new(pipeline.tile(&request, flight.cancel())?);
+                if tile.is_kept {
+                    tiles.insert(key, tile.clone(), tile.bytes.len());
+                }
+                Ok(tile)
+            });
+            flight.land(result.map(|tile| Answer { tile, origin: Origin::Miss, queued }));
+        });
+        if outcome.is_err() {
+            self.metrics.shed("queue_full");
+        }
+        Some(ticket)
+    }
+
+    /// Asks anything else of the pipeline, on the same threads and under the same bounds. As for [`Service::tile`], dropping the
+    /// ticket cancels.
+    pub fn ask<T: Send + 'static>(
+        &self,
+        priority: Priority,
+        work: impl FnOnce(&Pipeline, &crate::engine::Cancel) -> Result<T, ServiceError> + Send + 'static,
+        reply: impl FnOnce(Result<T, ServiceError>) + Send + 'static,
+    ) -> Ticket {
+        let cancel = crate::engine::Cancel::at(Instant::now() + self.limits.deadline);
+        let ticket = Ticket::cancelling(cancel.clone());
+        let pipeline = self.pipeline.clone();
+        let outcome = self.pool.submit(priority, move |refused| {
+            let result = match refused {
+                Some(error) => Err(error),
+                None => cancel.check().map_err(ServiceError::from).and_then(|()| work(&pipeline, &cancel)),
+            };
+            reply(result);
+        });
+        if outcome.is_err() {
+            self.metrics.shed("queue_full");
+        }
+        ticket
+    }
+
+    /// The steps behind the queue, for callers with threads of their own.
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.pipeline
+    }
+}
+
+/// Locks a mutex whose data is whole between any two statements, so that a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,100 @@
+//! Count grids packed for the cache: most pixels of most tiles are empty, and most counts are small.
+
+use crate::engine::CountGrid;
+
+/// A count grid in the smallest of four forms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackedGrid {
+    categories: usize,
+    size: usize,
+    body: Body,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Body {
+    Empty,
+    /// Index in `counts`, and count.
+    Sparse(Box<[(u32, u32)]>),
+    U8(Box<[u8]>),
+    U16(Box<[u16]>),
+    U32(Box<[u32]>),
+}
+
+impl PackedGrid {
+    pub fn pack(grid: CountGrid) -> PackedGrid {
+        let (categories, size) = (grid.categories, grid.size);
+        let (mut occupied, mut highest) = (0usize, 0u32);
+        for &count in &grid.counts {
+            occupied += usize::from(count > 0);
+            highest = highest.max(count);
+        }
+        let dense_bytes = match highest {
+            0..=0xFF => 1,
+            0x100..=0xFFFF => 2,
+            _ => 4,
+        };
+        let body = if occupied == 0 {
+            Body::Empty
+        } else if occupied * 8 < grid.counts.len() * dense_bytes {
+            let entries = grid.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+            Body::Sparse(entries.map(|(index, &count)| (index as u32, count)).collect())
+        } else {
+            match dense_bytes {
+                1 => Body::U8(grid.counts.iter().map(|&count| count as u8).collect()),
+                2 => Body::U16(grid.counts.iter().map(|&count| count as u16).collect()),
+                _ => Body::U32(grid.counts.into_boxed_slice()),
+            }
+        };
+        PackedGrid { categories, size, body }
+    }
+
+    /// The grid; `None` if it has no points.
+    pub fn unpack(&self) -> Option<CountGrid> {
+        let counts = match &self.body {
+            Body::Empty => return None,
+            Body::Sparse(entries) => {
+                let mut grid = CountGrid::zeros(self.categories, self.size);
+                for &(index, count) in entries {
+                    grid.counts[index as usize] = count;
+                }
+                return Some(grid);
+            }
+            Body::U8(counts) => counts.iter().map(|&count| u32::from(count)).collect(),
+            Body::U16(counts) => counts.iter().map(|&count| u32::from(count)).collect(),
+            Body::U32(counts) => counts.to_vec(),
+        };
+        Some(CountGrid { categories: self.categories, size: self.size, counts })
+    }
+
+    pub fn bytes(&self) -> usize {
+        match &self.body {
+            Body::Empty => 0,
+            Body::Sparse(entries) => entries.len() * 8,
+            Body::U8(counts) => counts.len(),
+            Body::U16(counts) => counts.len() * 2,
+            Body::U32(counts) => counts.len() * 4,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_grid_comes_back_and_takes_no_more_than_before(
+            counts in proptest::collection::vec(prop_oneof![6 => Just(0), 2 => 1..200u32, 1 => any::<u32>().prop_map(|n| n >> 12)], 2 * 64),
+            shift in 0u32..32,
+        ) {
+            let grid = CountGrid { categories: 2, size: 8, counts: counts.iter().map(|n| n >> shift).collect() };
+            let packed = PackedGrid::pack(grid.clone());
+            prop_assert!(packed.bytes() <= grid.counts.len() * 4);
+            match packed.unpack() {
+                Some(back) => prop_assert_eq!(back, grid),
+                None => prop_assert!(grid.is_empty()),
+            }
+        }
+    }
+}

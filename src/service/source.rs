@@ -1,0 +1,98 @@
+//! A dataset as it is served: open, with its engine, its default style and its groups.
+
+use super::{ServiceError, lock};
+use crate::dataset::{ColumnId, Dataset};
+use crate::engine::{Engine, GroupKind, Groups};
+use crate::shade::{Category, CategoryKind, Rgb, Style, StyleError};
+use crate::world::TileId;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
+/// The deepest zoom that is served: a pixel is 3.7 cm there, and a tile of finer pixels (@2x) is made of the next zoom's.
+pub const ZOOM_MAX_SERVED: u8 = 22;
+
+pub struct Source {
+    dataset: Arc<Dataset>,
+    engine: Arc<dyn Engine>,
+    /// What a style is when a request says nothing.
+    style: Style,
+    groups: Mutex<HashMap<Option<ColumnId>, MadeGroups>>,
+}
+
+type MadeGroups = Arc<OnceLock<Result<Arc<Groups>, ServiceError>>>;
+
+impl Source {
+    /// # Errors
+    /// The manifest's default style is none.
+    pub fn new(dataset: Arc<Dataset>, engine: Arc<dyn Engine>) -> Result<Source, StyleError> {
+        let defaults = dataset.manifest.style.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let style = Style::parse(defaults)?;
+        Ok(Source { dataset, engine, style, groups: Mutex::default() })
+    }
+
+    /// The name in URLs.
+    pub fn name(&self) -> &str {
+        &self.dataset.manifest.name
+    }
+
+    pub fn dataset(&self) -> &Arc<Dataset> {
+        &self.dataset
+    }
+
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
+    pub fn style(&self) -> &Style {
+        &self.style
+    }
+
+    pub fn data_version(&self) -> &str {
+        &self.dataset.manifest.data_version
+    }
+
+    /// The groups of a column, made when they are first asked for: of a column without a dictionary that takes a scan.
+    ///
+    /// # Errors
+    /// A column with too many distinct values to colour a map by.
+    pub fn groups(&self, by: Option<ColumnId>) -> Result<Arc<Groups>, ServiceError> {
+        let made = lock(&self.groups).entry(by).or_default().clone();
+        let groups = made.get_or_init(|| match by {
+            None => Ok(Arc::new(Groups::none(&self.dataset))),
+            Some(column) => {
+                // Values with a preset's colour have a group of their own, however rare.
+                let wanted: Vec<String> = self.dataset.column(column).styles.keys().cloned().collect();
+                Ok(Arc::new(Groups::by_column(&self.dataset, column, &wanted)?))
+            }
+        });
+        groups.clone()
+    }
+
+    /// The categories of groups, in the order of the planes of a grid, with `counts` points each. Empty where points are not
+    /// kept apart.
+    pub fn categories(&self, groups: &Groups, counts: &[u64]) -> Vec<Category> {
+        let Some(column) = groups.column() else { return Vec::new() };
+        let styles = &self.dataset.column(column).styles;
+        let category = |(group, &count): (&crate::engine::Group, &u64)| {
+            let of_kind = |kind, label: &str| Category { value: None, label: label.into(), color: None, kind, count };
+            match &group.kind {
+                GroupKind::Value { value, .. } => {
+                    let value = value.to_string();
+                    let style = styles.get(&value);
+                    let label = style.and_then(|style| style.label.clone()).unwrap_or_else(|| value.clone());
+                    let color = style.and_then(|style| style.color.as_deref()).and_then(Rgb::parse).map(|Rgb(color)| color);
+                    Category { value: Some(value), label, color, kind: CategoryKind::Value, count }
+                }
+                GroupKind::Other { values } => of_kind(CategoryKind::Other, &format!("{values} others")),
+                GroupKind::Null | GroupKind::Everything => of_kind(CategoryKind::Null, "no value"),
+            }
+        };
+        groups.iter().zip(counts).map(category).collect()
+    }
+
+    /// Whether any point lies in the tile. A few binary searches: cheaper than to ask a cache.
+    pub fn has_points(&self, tile: TileId) -> bool {
+        let (first, last) = tile.keys();
+        self.dataset.parts.iter().any(|part| !part.index().slice(first, last).is_empty())
+    }
+}

@@ -1,0 +1,74 @@
+//! Views: what a map shows of a dataset, the same for all its tiles: a filter, categories and a style.
+
+use super::source::Source;
+use super::{Digest, ServiceError};
+use crate::dataset::ColumnId;
+use crate::filter::Filter;
+use crate::shade::{Style, StyleError};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// A view of one dataset. Equal views have equal digests, however they were written.
+pub struct View {
+    pub source: Arc<Source>,
+    pub filter: Arc<Filter>,
+    /// The column whose values are the categories.
+    pub by: Option<ColumnId>,
+    pub style: Style,
+    /// Of dataset, filter and categories: what counts depend on.
+    pub counts: Digest,
+    /// Of `counts` and the style: what images depend on.
+    pub image: Digest,
+}
+
+/// Why a view is none.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ViewError {
+    #[error(transparent)]
+    Style(#[from] StyleError),
+    #[error("there is no column '{name}': the columns are {known}")]
+    Column { name: String, known: String },
+}
+
+impl From<ViewError> for ServiceError {
+    fn from(error: ViewError) -> ServiceError {
+        ServiceError::Invalid(error.to_string())
+    }
+}
+
+impl View {
+    /// A view of `source` through `filter`, in the source's style as changed by `pairs` (names and values of a query,
+    /// percent-decoded; names that no style has are passed over).
+    ///
+    /// # Errors
+    /// A wrong style, or a column that there is not.
+    pub fn new<'a>(
+        source: &Arc<Source>,
+        filter: Filter,
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<View, ViewError> {
+        let style = source.style().clone().with(pairs)?;
+        let manifest = &source.dataset().manifest;
+        let by = match style.by.as_deref() {
+            Some("none") => None,
+            Some(name) => Some(column_named(source, name)?),
+            None => manifest.category.as_deref().map(|name| column_named(source, name)).transpose()?,
+        };
+        let by_text = by.map_or("", |column| manifest.columns[column.0].name.as_str());
+        let program = env!("CARGO_PKG_VERSION");
+        let counts = Digest::of([program, &manifest.data_version, by_text, filter.canonical()]);
+        let image = Digest::of([counts.to_string().as_str(), &style.canonical()]);
+        Ok(View { source: source.clone(), filter: Arc::new(filter), by, style, counts, image })
+    }
+}
+
+/// The column of a name.
+///
+/// # Errors
+/// There is none: the message lists what there is.
+pub fn column_named(source: &Source, name: &str) -> Result<ColumnId, ViewError> {
+    source.dataset().column_id(name).ok_or_else(|| {
+        let names: Vec<&str> = source.dataset().columns().iter().map(|column| column.name.as_str()).collect();
+        ViewError::Column { name: name.chars().take(100).collect(), known: names.join(", ") }
+    })
+}
