@@ -5,7 +5,8 @@ use super::tiles::within_deadline;
 use super::{App, Problem};
 use crate::dataset::Value as ColumnValue;
 use crate::service::{Priority, ServiceError, Source, View, ZOOM_MAX_SERVED};
-use crate::shade::{Legend, Style};
+use crate::encode::png_of_width;
+use crate::shade::{Legend, Style, legend_image};
 use crate::world::{LonLatBox, Zoom};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri, header};
@@ -172,8 +173,7 @@ pub async fn legend_json(
 ) -> Result<Response, Problem> {
     let source = app.source(&name)?;
     let view = app.view(source, &uri, LEGEND)?;
-    let zoom = Query::parse(&uri, LEGEND)?.parsed::<u8>("zoom", "a whole number")?.unwrap_or(0);
-    let zoom = served_zoom(zoom)?;
+    let zoom = zoom_of(&uri)?;
     let (legend, distribution) = asked(&app, move |pipeline, cancel| pipeline.legend(&view, zoom, cancel)).await?;
     let (counts, pixels): (Vec<u32>, Vec<u64>) = distribution.pixels_by_count.iter().copied().unzip();
     let mut body = json!({ "zoom": zoom.get() });
@@ -182,6 +182,30 @@ pub async fn legend_json(
         body.insert("distribution".into(), json!({ "counts": counts, "pixels": pixels }));
     }
     Ok(app.document(&headers, JSON, body.to_string(), names_version(&uri, source.data_version())))
+}
+
+/// `/{dataset}/legend.png`, and `legend@2x.png` for dense screens.
+pub async fn legend_png(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let source = app.source(&name)?;
+    let view = app.view(source, &uri, LEGEND)?;
+    let zoom = zoom_of(&uri)?;
+    let ratio = if uri.path().ends_with("@2x.png") { 2 } else { 1 };
+    let picture = asked(&app, move |pipeline, cancel| {
+        let (legend, _) = pipeline.legend(&view, zoom, cancel)?;
+        let title = &view.source.dataset().manifest.title;
+        let image = legend_image(&legend, title, ratio);
+        Ok(png_of_width(&image.rgba, image.width))
+    });
+    Ok(app.document(&headers, "image/png", picture.await?, names_version(&uri, source.data_version())))
+}
+
+fn zoom_of(uri: &Uri) -> Result<Zoom, Problem> {
+    served_zoom(Query::parse(uri, LEGEND)?.parsed::<u8>("zoom", "a whole number")?.unwrap_or(0))
 }
 
 /// Waits for what a thread of the service works out. As for tiles, a client that leaves cancels it.

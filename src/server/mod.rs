@@ -109,6 +109,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/{dataset}/stats", get(documents::stats))
         .route("/{dataset}/style.json", get(documents::style_json))
         .route("/{dataset}/legend.json", get(documents::legend_json))
+        .route("/{dataset}/legend.png", get(documents::legend_png))
+        .route("/{dataset}/legend@2x.png", get(documents::legend_png))
         .route("/{dataset}/{z}/{x}/{file}", get(tiles::tile))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

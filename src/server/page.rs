@@ -1,17 +1,53 @@
-//! The page at `/`.
+//! The page at `/` and its files under `/ui/`: the built client, embedded in the program.
 
 use super::{App, Problem};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
+use rust_embed::RustEmbed;
 use std::sync::Arc;
 
-const INDEX: &str = include_str!("page.html");
+/// `tiles-client/dist`, as built by its own tools and committed.
+#[derive(RustEmbed)]
+#[folder = "tiles-client/dist/"]
+struct Files;
 
-pub async fn index(State(app): State<Arc<App>>, headers: HeaderMap, _uri: Uri) -> Response {
-    app.document(&headers, "text/html; charset=utf-8", INDEX, false)
+/// Scripts, pictures and questions go to this server only; charts set styles, and pictures are made in the page.
+const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; \
+                      object-src 'none'; base-uri 'none'; frame-ancestors 'self'";
+
+pub async fn index(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
+    embedded(&app, &headers, "index.html")
 }
 
-pub async fn file(Path(path): Path<String>) -> Problem {
-    Problem::not_found(format!("there is no file '{}' here", super::query::excerpt(&path)))
+/// `/ui/...`. A path is a name in a table that the compiler made, never one on a disk.
+pub async fn file(State(app): State<Arc<App>>, Path(path): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    embedded(&app, &headers, &path)
+}
+
+fn embedded(app: &App, headers: &HeaderMap, path: &str) -> Result<Response, Problem> {
+    let file = Files::get(path).ok_or_else(|| {
+        Problem::not_found(format!("there is no file '{}' here: the page is at /", super::query::excerpt(path)))
+    })?;
+    let mut response = app.document(headers, content_type(path), file.data.into_owned(), false);
+    if path.ends_with(".html") {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("content-security-policy"), HeaderValue::from_static(POLICY));
+    }
+    Ok(response)
+}
+
+/// Of the files that a client build makes.
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map_or("", |(_, extension)| extension) {
+        "html" => "text/html; charset=utf-8",
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "json" | "map" => "application/json",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "woff2" => "font/woff2",
+        _ => "application/octet-stream",
+    }
 }

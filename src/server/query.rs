@@ -1,9 +1,10 @@
 //! Query strings: which parameters an address knows, and what they mean for a view.
 
 use super::{App, Problem};
-use crate::filter::Filter;
+use crate::filter::{Filter, FilterError, parse};
 use crate::service::{Source, View};
 use crate::shade::Style;
+use crate::world::{BoundsError, LonLatBox};
 use axum::http::Uri;
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -83,7 +84,7 @@ impl Query {
         self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The filter over a dataset.
+    /// The filter over a dataset: `filter`, inside of `bbox` where the address takes one.
     ///
     /// # Errors
     /// Another language, or a text that is no filter of the dataset.
@@ -94,19 +95,27 @@ impl Query {
             let detail = format!("filter-lang={} is not served: write the filter in cql2-text", excerpt(language));
             return Err(Problem::bad_request(detail));
         }
-        bound_filter(self.get("filter").unwrap_or_default(), source)
+        let text = self.get("filter").unwrap_or_default();
+        let Some(bbox) = self.get("bbox") else { return Ok(Filter::parse(text, source.dataset())?) };
+        let LonLatBox { west, south, east, north } =
+            bbox.parse().map_err(|error: BoundsError| Problem::bad_request(error.to_string()))?;
+        let inside = format!("S_INTERSECTS(geometry, BBOX({west}, {south}, {east}, {north}))");
+        // Parsed alone first, so that a position in an error is one in the client's text.
+        match parse(text)? {
+            None => Ok(Filter::parse(&inside, source.dataset())?),
+            Some(_) => Ok(Filter::parse(&format!("({text}) AND {inside}"), source.dataset())?),
+        }
     }
 }
 
-/// A filter text, bound to a dataset. An empty text is no filter.
-///
-/// # Errors
-/// 400 with the position of the fault.
-pub fn bound_filter(text: &str, _source: &Source) -> Result<Filter, Problem> {
-    if text.trim().is_empty() {
-        return Ok(Filter::all());
+impl From<FilterError> for Problem {
+    fn from(error: FilterError) -> Problem {
+        let problem = Problem::bad_request(error.to_string());
+        match error.position() {
+            Some(position) => problem.with("position", position),
+            None => problem,
+        }
     }
-    Err(Problem::bad_request("filters are not served by this version"))
 }
 
 impl App {

@@ -1,0 +1,27 @@
+# make demo   builds, generates a sample of cell towers, serves it and prints the address
+# make test   installs what the tests need and runs every test
+# make lint   formatting and lints
+# make page   rebuilds the page (needs Node); the built page is committed, so nothing else does
+
+CARGO ?= cargo
+ROWS ?= 2000000
+
+.PHONY: demo build test lint page
+
+demo: build
+	@"$$(scripts/target-dir)/release/pointillist" demo towers --rows $(ROWS)
+
+build:
+	@scripts/need cargo
+	$(CARGO) build --release --locked
+
+test:
+	@scripts/test
+
+lint:
+	@scripts/need cargo
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+page:
+	@scripts/need node
+	cd tiles-client && npm ci --no-audit --no-fund && npm run build

@@ -1,0 +1,4 @@
+//! Integration tests, in one binary because linking is dear: they drive the built program from outside.
+
+mod http;
+mod served;
