@@ -84,6 +84,7 @@ fn ingest_files(inputs: Vec<PathBuf>, output: &Path, category: Option<&str>) -> 
         preset: None,
         columns: ColumnWishes { category: category.map(str::to_owned), ..ColumnWishes::default() },
         dialect: DialectWishes::default(),
+        wanted: None,
         rejects: None,
         name: None,
         replace: Replace::Never,

@@ -5,6 +5,7 @@
 use super::progress::{Progress, Unit};
 use crate::dataset::PART_POINTS_MAX;
 use crate::dataset::write::Replace;
+use crate::filter::Expr;
 use crate::ingest::{ColumnWishes, Crs, DialectWishes, IngestOptions, Observer, Step, StepProgress, Summary, ingest, preset};
 use indicatif::{HumanBytes, HumanCount};
 use std::io::Write;
@@ -83,6 +84,10 @@ pub struct InputArgs {
     #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
     pub columns: Vec<String>,
 
+    /// Keep only rows for which this CQL2 filter holds, such as "radio = 'LTE' AND range > 1000"
+    #[arg(long = "where", value_name = "CQL2", value_parser = wanted)]
+    pub wanted: Option<Wanted>,
+
     /// Character between fields of text files: one character, or `tab` [default: recognised]
     #[arg(long, value_name = "CHAR", value_parser = delimiter)]
     pub delimiter: Option<u8>,
@@ -99,6 +104,9 @@ pub struct InputArgs {
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub memory_limit: Option<u64>,
 }
+
+/// A filter; `None` inside if its text is empty.
+pub type Wanted = std::sync::Arc<Option<Expr>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quote {
@@ -125,6 +133,7 @@ impl InputArgs {
                 quoting: self.quote.map(|quote| quote == Quote::Double),
                 header: self.no_header.then_some(false),
             },
+            wanted: self.wanted.as_deref().cloned().flatten(),
             rejects: None,
             name: None,
             replace: Replace::Never,
@@ -172,9 +181,9 @@ impl Observer for Terminal {
 }
 
 impl StepProgress for Progress {
-    fn advance(&self, amount: u64, rows: u64) {
+    fn advance(&self, amount: u64, beside: u64) {
         Progress::advance(self, amount);
-        self.count_beside(rows);
+        self.count_beside(beside);
     }
 
     fn finish(self: Box<Self>) {
@@ -219,6 +228,7 @@ fn summary_json(summary: &Summary, options: &IngestOptions) -> serde_json::Value
         "category": summary.manifest.category,
         "columns": summary.manifest.columns,
         "notes": summary.notes,
+        "runs": summary.runs,
         "input_bytes": summary.input_bytes,
         "output_bytes": summary.output_bytes,
         "memory_peak_bytes": memory_peak_bytes(),
@@ -245,6 +255,10 @@ fn kibibytes(file: &str, field: &str) -> Option<u64> {
 
 fn preset_named(name: &str) -> Result<&'static preset::Preset, String> {
     preset::named(name).ok_or_else(|| format!("the presets are {}", preset::names()))
+}
+
+fn wanted(text: &str) -> Result<Wanted, String> {
+    crate::filter::parse(text).map(std::sync::Arc::new).map_err(|error| error.to_string())
 }
 
 fn crs(text: &str) -> Result<Crs, String> {

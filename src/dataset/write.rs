@@ -88,6 +88,11 @@ impl DatasetWriter {
         &self.folder
     }
 
+    /// Bytes of the parts written so far.
+    pub fn bytes_written(&self) -> u64 {
+        self.parts.iter().flat_map(|part| &part.files).map(|file| file.bytes).sum()
+    }
+
     /// Starts the rows of the next part. Feed it the part's rows in key order, then pass it to [`DatasetWriter::part`].
     ///
     /// # Errors

@@ -203,8 +203,9 @@ pub fn convert(batch: &RecordBatch, first_row: u64, plan: &Plan, fields: &[Optio
         columns.push(column);
     }
     let contradictions = vec![None; columns.len()];
-    let mut batch = Batch { keys, columns, rejects, contradictions, latin1_fields: 0 };
-    batch.apply_presets(plan);
+    let unplanned = Default::default();
+    let mut batch = Batch { keys, columns, rejects, contradictions, unplanned, unwanted: 0, latin1_fields: 0 };
+    batch.complete(plan);
     Ok(batch)
 }
 

@@ -6,8 +6,10 @@ use super::texts::Texts;
 use super::value::{self, NULL_INTEGER, kind_of, wider};
 use super::values::Values;
 use crate::dataset::ColumnKind;
+use crate::filter::{RowFilter, ValueRef};
 use crate::world::{Key, Rejection, world_from_lonlat, world_from_web_mercator};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Typed rows with their keys. Every column is as long as `keys`.
 pub struct Batch {
@@ -16,6 +18,10 @@ pub struct Batch {
     pub rejects: Vec<Reject>,
     /// Per column, the kind of the values that did not fit its planned kind.
     pub contradictions: Vec<Option<ColumnKind>>,
+    /// Fields whose names the plan does not know, and the kinds of their values.
+    pub unplanned: BTreeMap<String, Option<ColumnKind>>,
+    /// Rows for which `--where` does not hold.
+    pub unwanted: u64,
     /// Fields that were not UTF-8 and were read as Latin-1.
     pub latin1_fields: u64,
 }
@@ -40,6 +46,8 @@ impl<'p> BatchBuilder<'p> {
             columns: plan.columns.iter().map(|planned| column(planned.read_as)).collect(),
             rejects: Vec::new(),
             contradictions: vec![None; plan.columns.len()],
+            unplanned: BTreeMap::new(),
+            unwanted: 0,
             latin1_fields: 0,
         };
         BatchBuilder { plan, batch }
@@ -93,14 +101,51 @@ impl<'p> BatchBuilder<'p> {
         self.batch.rejects.push(Reject { row, reason, raw });
     }
 
+    /// A field of a name that the plan does not know.
+    pub fn unplanned(&mut self, name: String, kind: Option<ColumnKind>) {
+        let known = self.batch.unplanned.entry(name).or_insert(None);
+        *known = wider(*known, kind);
+    }
+
     pub fn finish(self) -> Batch {
         let mut batch = self.batch;
-        batch.apply_presets(self.plan);
+        batch.complete(self.plan);
         batch
     }
 }
 
 impl BatchColumn {
+    fn value(&self, kind: ColumnKind, row: usize) -> ValueRef<'_> {
+        match &self.values {
+            Values::Integer(values) if values[row] == NULL_INTEGER => ValueRef::Null,
+            Values::Integer(values) => match kind {
+                ColumnKind::Boolean => ValueRef::Boolean(values[row] != 0),
+                ColumnKind::Timestamp => ValueRef::Timestamp(values[row]),
+                _ => ValueRef::Integer(values[row]),
+            },
+            Values::Float(values) if values[row].is_nan() => ValueRef::Null,
+            Values::Float(values) => ValueRef::Float(values[row]),
+            Values::Text(numbers) if numbers[row] == 0 => ValueRef::Null,
+            Values::Text(numbers) => {
+                ValueRef::Text(std::str::from_utf8(self.texts.get(numbers[row])).expect("texts are interned as UTF-8"))
+            }
+        }
+    }
+
+    /// A text column of only these numbers.
+    fn counted(&self, numbers: &[u32]) -> BatchColumn {
+        let mut texts = Texts::default();
+        let renumber = |&number: &u32| {
+            if number == 0 {
+                texts.intern_null(1);
+                0
+            } else {
+                texts.intern(self.texts.get(number), 1)
+            }
+        };
+        BatchColumn { values: Values::Text(numbers.iter().map(renumber).collect()), texts }
+    }
+
     fn push_null(&mut self) {
         self.values.push_null();
         if let Values::Text(_) = self.values {
@@ -110,8 +155,37 @@ impl BatchColumn {
 }
 
 impl Batch {
+    /// What is left to do when all rows are in: what presets know, and `--where`.
+    pub fn complete(&mut self, plan: &Plan) {
+        self.apply_presets(plan);
+        if let Some(filter) = &plan.filter {
+            self.keep_wanted(plan, filter);
+        }
+    }
+
+    fn keep_wanted(&mut self, plan: &Plan, filter: &RowFilter) {
+        let wanted = |row: usize| {
+            let value = |place: usize| self.columns[place].value(plan.columns[place].kind(), row);
+            filter.passes(&value, Some(Key(self.keys[row]).world()))
+        };
+        let kept: Vec<usize> = (0..self.keys.len()).filter(|&row| wanted(row)).collect();
+        if kept.len() == self.keys.len() {
+            return;
+        }
+        self.unwanted = (self.keys.len() - kept.len()) as u64;
+        self.keys = kept.iter().map(|&row| self.keys[row]).collect();
+        for column in &mut self.columns {
+            let values = column.values.gather(kept.iter().copied());
+            *column = match values {
+                // Texts count their rows, so they are counted anew.
+                Values::Text(numbers) => column.counted(&numbers),
+                values => BatchColumn { values, texts: Texts::default() },
+            };
+        }
+    }
+
     /// Sentinels become nulls, Unix seconds microseconds, codes groups.
-    pub fn apply_presets(&mut self, plan: &Plan) {
+    fn apply_presets(&mut self, plan: &Plan) {
         for (place, planned) in plan.columns.iter().enumerate() {
             if let Some(null_if) = planned.null_if {
                 match &mut self.columns[place].values {

@@ -4,6 +4,7 @@ use super::arrow_files;
 use super::dialect::{self, Dialect, DialectWishes};
 use super::error::IngestError;
 use super::inputs::{Content, Input};
+use super::json::{self, Layout};
 use super::names;
 use super::plan::SeenColumn;
 use super::preset::{self, Preset};
@@ -83,7 +84,14 @@ fn look(
     }
     match Content::of(&sample) {
         Content::Text => Ok(look_at_text(input, &sample, wishes, wanted_preset)),
-        Content::Json => Err(IngestError::unreadable(&input.label(), "is JSON, which this version does not read")),
+        Content::Json => {
+            let layout = Layout::detect(&sample);
+            let seen = json::columns(&sample, layout);
+            let names: Vec<String> = seen.iter().map(|column| column.name.clone()).collect();
+            let preset = preset::by_header(&names);
+            let source = Source { input, format: Format::Json(layout), names };
+            Ok(Some(Look { source, seen, preset, headerless: false }))
+        }
         content => {
             let columns = arrow_files::columns(&input, content)?;
             for (name, data_type) in &columns.left_out {
@@ -148,19 +156,23 @@ fn skip_strangers(looks: &mut Vec<Look>, notes: &mut Vec<String>) {
     });
 }
 
-/// Says how the first text file is written; the others mostly are alike.
+/// Says how the files are written.
 fn describe(looks: &[Look], notes: &mut Vec<String>) {
-    let mut dialects: Vec<(Dialect, usize)> = Vec::new();
+    let mut formats: Vec<(String, usize)> = Vec::new();
     for look in looks {
-        let Format::Delimited(dialect) = look.source.format else { continue };
-        match dialects.iter_mut().find(|(known, _)| *known == dialect) {
+        let format = match look.source.format {
+            Format::Delimited(dialect) => dialect.describe(),
+            Format::Json(layout) => layout.describe().to_owned(),
+            Format::Columnar(_) => continue,
+        };
+        match formats.iter_mut().find(|(known, _)| *known == format) {
             Some((_, files)) => *files += 1,
-            None => dialects.push((dialect, 1)),
+            None => formats.push((format, 1)),
         }
     }
-    for (dialect, files) in dialects {
+    for (format, files) in formats {
         let files = if files == 1 { "1 file".to_owned() } else { format!("{files} files") };
-        notes.push(format!("{files}: {}", dialect.describe()));
+        notes.push(format!("{files}: {format}"));
     }
 }
 

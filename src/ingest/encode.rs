@@ -10,7 +10,7 @@ use crate::dataset::column::ordered_key_from_float;
 use crate::dataset::column::ValueStyle;
 use crate::dataset::write::HotColumn;
 use crate::dataset::{Column, ColumnKind, DictionaryValues, Encoding, KeyWidth, Value};
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, StringArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, StringArray, TimestampMicrosecondArray, new_null_array};
 use arrow::datatypes::{DataType, TimeUnit};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,7 +37,10 @@ enum Keys {
 impl EncodedColumn {
     pub fn new(planned: &PlannedColumn, stats: &NumberStats, texts: Texts, preset: Option<&Preset>, is_category: bool) -> Self {
         let kind = planned.kind();
-        let mut encoded = if kind == ColumnKind::Text { from_texts(&planned.name, texts) } else { from_numbers(&planned.name, kind, stats) };
+        let empty = planned.undecided && stats.distinct() == Some(0);
+        let mut encoded = if empty && kind != ColumnKind::Text {
+            without_values(&planned.name, stats.nulls())
+        } else if kind == ColumnKind::Text { from_texts(&planned.name, texts) } else { from_numbers(&planned.name, kind, stats) };
         if let Some(preset) = preset.filter(|_| is_category) {
             let style = |&(value, label, color): &(&str, &str, &str)| {
                 (value.to_owned(), ValueStyle { label: Some(label.to_owned()), color: Some(color.to_owned()) })
@@ -62,6 +65,7 @@ impl EncodedColumn {
         let integers = |values: &[i64]| -> Int64Array { values.iter().map(|&v| (v != NULL_INTEGER).then_some(v)).collect() };
         match values {
             Values::Integer(values) => match self.column.kind {
+                ColumnKind::Text => new_null_array(&DataType::Utf8, values.len()),
                 ColumnKind::Boolean => {
                     Arc::new(values.iter().map(|&v| (v != NULL_INTEGER).then_some(v != 0)).collect::<BooleanArray>())
                 }
@@ -117,6 +121,7 @@ impl EncodedColumn {
             (Keys::OrderedFloat, Values::Float(values)) => extend(hot, values.iter().map(|&v| {
                 if v.is_nan() { 0 } else { ordered_key_from_float(v) }
             })),
+            (Keys::Ranks(_), Values::Integer(values)) => extend(hot, values.iter().map(|_| 0)),
             _ => unreachable!("a column's values have the kind that its encoding was made for"),
         }
     }
@@ -155,6 +160,13 @@ fn from_texts(name: &str, texts: Texts) -> EncodedColumn {
         styles: Default::default(),
     };
     EncodedColumn { column, dictionary: Some((DictionaryValues::Text(values), counts)), keys: Keys::Ranks(ranks), texts }
+}
+
+/// A column that was taken for integers, and turned out to hold nothing but nulls.
+fn without_values(name: &str, nulls: u64) -> EncodedColumn {
+    let mut texts = Texts::default();
+    texts.intern_null(nulls);
+    from_texts(name, texts)
 }
 
 fn from_numbers(name: &str, kind: ColumnKind, stats: &NumberStats) -> EncodedColumn {

@@ -1,6 +1,7 @@
 //! Why an ingest stops, by what its caller can do about it. Rows without a place on the map are no errors: see `rejects`.
 
 use crate::dataset::DatasetError;
+use crate::filter::FilterError;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -30,14 +31,26 @@ pub enum IngestError {
     TooManyTexts { column: String, texts: usize, limit: String },
     #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("cannot {action} {}: {source}; free some space, or choose another place", path.display())]
+    Full { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{0} has no rows under its header: there is nothing to ingest")]
+    NoRows(String),
     #[error(transparent)]
-    Dataset(#[from] DatasetError),
+    Where(#[from] FilterError),
+    #[error(transparent)]
+    Dataset(DatasetError),
 }
 
 impl IngestError {
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> IngestError {
         let path = path.to_owned();
-        move |source| IngestError::Io { action, path, source }
+        move |source| {
+            use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+            match source.kind() {
+                StorageFull | QuotaExceeded | FileTooLarge => IngestError::Full { action, path, source },
+                _ => IngestError::Io { action, path, source },
+            }
+        }
     }
 
     pub(super) fn unreadable(label: &str, what: impl std::fmt::Display) -> IngestError {
@@ -47,5 +60,14 @@ impl IngestError {
     /// Wrong usage (exit 2), as against input that cannot be ingested (exit 1).
     pub fn is_usage(&self) -> bool {
         matches!(self, IngestError::Usage(_))
+    }
+}
+
+impl From<DatasetError> for IngestError {
+    fn from(error: DatasetError) -> IngestError {
+        match error {
+            DatasetError::Io { action, path, source } => IngestError::io(action, &path)(source),
+            other => IngestError::Dataset(other),
+        }
     }
 }

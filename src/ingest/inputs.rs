@@ -112,6 +112,12 @@ pub fn is_data_file(path: &Path) -> bool {
     last == "zip" || DATA_ENDINGS.contains(&inner)
 }
 
+/// Whether a name's last ending says how the file is written: `.csv`, `.gz`.
+pub fn is_format_ending(path: &Path) -> bool {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+    COMPRESSION_ENDINGS.contains(&ending.as_str()) || DATA_ENDINGS.contains(&ending.as_str())
+}
+
 fn add(path: &Path, found: bool, inputs: &mut Vec<Input>) -> Result<(), IngestError> {
     let mut file = File::open(path).map_err(IngestError::io("open", path))?;
     let bytes = file.metadata().map_err(IngestError::io("read", path))?.len();

@@ -3,27 +3,31 @@
 //! ```text
 //! inputs     which files, how their bytes are opened           discover   formats, names, kinds, the preset that fits
 //! plan       which columns, of which kinds, where the points are
-//! read       one thread reads and cuts, the others convert     delimited, arrow_files -> batch
-//! store      typed columns, texts, statistics; sorted rows     values, texts, stats
+//! read       one thread reads and cuts, the others convert     delimited, json, arrow_files -> batch
+//! store      typed columns, sorted in memory or in runs        values, texts, stats, run
 //! encode     hot keys and Arrow arrays                         write      parts of a dataset
+//! cache      datasets of raw files, found again
 //! ```
 //!
 //! A pass over the inputs that meets a value which contradicts a column's kind goes on only to learn the kinds, and the
-//! inputs are then read once more. This module knows nothing of filters (but `--where`), engines or HTTP.
+//! inputs are then read once more. This module knows nothing of engines or HTTP.
 
 mod arrow_files;
 mod batch;
+pub mod cache;
 mod delimited;
 mod dialect;
 mod discover;
 mod encode;
 mod error;
 mod inputs;
+mod json;
 mod names;
 mod plan;
 pub mod preset;
 mod read;
 mod rejects;
+mod run;
 mod stats;
 mod store;
 mod texts;
@@ -38,6 +42,7 @@ pub use plan::{ColumnWishes, Crs};
 
 use crate::dataset::Manifest;
 use crate::dataset::write::Replace;
+use crate::filter::Expr;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -51,6 +56,8 @@ pub struct IngestOptions {
     pub preset: Option<&'static preset::Preset>,
     pub columns: ColumnWishes,
     pub dialect: DialectWishes,
+    /// Rows for which this does not hold are left out.
+    pub wanted: Option<Expr>,
     /// Where rejected rows are listed.
     pub rejects: Option<PathBuf>,
     /// The name in URLs; by default the output's.
@@ -81,8 +88,8 @@ pub trait Observer: Sync {
 
 /// The progress of one step.
 pub trait StepProgress {
-    /// `amount` more of the step's unit; `rows` more rows came along.
-    fn advance(&self, amount: u64, rows: u64);
+    /// `amount` more of the step's unit; `beside` more of the other came along: rows of a step in bytes, bytes of one in rows.
+    fn advance(&self, amount: u64, beside: u64);
     fn finish(self: Box<Self>);
 }
 
@@ -111,6 +118,8 @@ pub struct Summary {
     pub rows_in: u64,
     pub rejected: BTreeMap<String, u64>,
     pub notes: Vec<String>,
+    /// Sorted runs that went through the disk because of the memory limit.
+    pub runs: usize,
     pub input_bytes: u64,
     pub output_bytes: u64,
     pub seconds: f64,
@@ -132,14 +141,17 @@ pub fn ingest(options: &IngestOptions, observer: &dyn Observer) -> Result<Summar
     notes.iter().for_each(|note| observer.note(note));
 
     let (pass, rejects) = loop {
+        plan.keep_only(options.wanted.as_ref())?;
         let mut rejects = rejects::Rejects::new(options.rejects.as_deref())?;
-        match read::pass(&discovered.sources, &plan, &mut rejects, observer)? {
+        let store = store::Store::new(&plan, &writer.folder().join("spill"), options.memory_limit_bytes);
+        match read::pass(&discovered.sources, &plan, store, &mut rejects, observer)? {
             Ok(pass) => break (pass, rejects),
-            Err(contradictions) => {
+            Err(surprises) => {
                 let before = plan.clone();
-                if !plan.widen(&contradictions) {
+                if !plan.widen(&surprises.kinds) && surprises.columns.is_empty() {
                     unreachable!("a value that does not parse as its column's kind widens it");
                 }
+                plan.add(&surprises.columns);
                 let note = widened(&before, &plan);
                 observer.note(&note);
                 notes.push(note);
@@ -153,23 +165,29 @@ pub fn ingest(options: &IngestOptions, observer: &dyn Observer) -> Result<Summar
         notes.push(note);
     }
     let job = write::Job { options, plan: &plan, preset: discovered.preset, rejected: rejected.clone() };
-    let rows_in = pass.rows;
+    let (rows_in, runs) = (pass.rows, pass.store.runs_written());
     let manifest = write::write(writer, pass.store, job, observer)?;
     let output_bytes = manifest.dictionaries.iter().map(|file| file.bytes).sum::<u64>()
         + manifest.parts.iter().flat_map(|part| &part.files).map(|file| file.bytes).sum::<u64>();
     let seconds = started.elapsed().as_secs_f64();
-    Ok(Summary { manifest, rows_in, rejected, notes, input_bytes, output_bytes, seconds })
+    Ok(Summary { manifest, rows_in, rejected, notes, runs, input_bytes, output_bytes, seconds })
 }
 
 fn widened(before: &plan::Plan, after: &plan::Plan) -> String {
-    let changed: Vec<String> = before
+    let mut changed: Vec<String> = before
         .columns
         .iter()
         .zip(&after.columns)
         .filter(|(before, after)| before.read_as != after.read_as)
-        .map(|(before, after)| format!("'{}' holds {:?} and not only {:?}", after.name, after.read_as, before.read_as))
+        .map(|(before, after)| format!("'{}' is {} and not {}", after.name, words(after.read_as), words(before.read_as)))
         .collect();
-    format!("reading again with wider types: {}", changed.join(", ").to_lowercase())
+    changed.extend(after.columns[before.columns.len()..].iter().map(|column| format!("'{}' appears late", column.name)));
+    format!("reading again: {}", changed.join(", "))
+}
+
+/// A kind in lower case.
+fn words(kind: crate::dataset::ColumnKind) -> String {
+    format!("{kind:?}").to_lowercase()
 }
 
 /// # Errors
@@ -183,12 +201,16 @@ fn finish_rejects(
 ) -> Result<BTreeMap<String, u64>, IngestError> {
     rejects.finish()?;
     if rows_in == 0 {
-        return Err(IngestError::Empty(sources.first().map_or_else(String::new, |source| source.input.label())));
+        return Err(IngestError::NoRows(sources.first().map_or_else(String::new, |source| source.input.label())));
     }
     if points == 0 {
+        let hint = match plan.crs {
+            plan::Crs::LonLat if rejects.mostly_out_of_range() => "; if these are Web-Mercator metres, say --crs EPSG:3857",
+            _ => "; name other columns with --lon and --lat",
+        };
         let reasons = format!(
-            "{} (coordinates from '{}' and '{}')",
-            rejects.describe(), plan.columns[plan.x].name, plan.columns[plan.y].name
+            "{} (coordinates from '{}' and '{}'; the first row is '{}'){hint}",
+            rejects.describe(), plan.columns[plan.x].name, plan.columns[plan.y].name, rejects.first_row()
         );
         return Err(IngestError::NothingLeft { rows: rows_in, reasons });
     }

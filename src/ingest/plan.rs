@@ -5,6 +5,8 @@ use super::names;
 use super::preset::{Groups, NullIf, Preset};
 use super::value::wider;
 use crate::dataset::ColumnKind;
+use crate::filter::{Expr, FilterError, RowFilter, Schema};
+use std::collections::BTreeMap;
 
 /// How the coordinates are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,10 @@ pub struct Plan {
     pub y: usize,
     pub crs: Crs,
     pub category: Option<String>,
+    /// `--where`, for the columns as they are planned.
+    pub filter: Option<RowFilter>,
+    /// The user named no columns: those that appear late (in JSON) are wanted too.
+    pub takes_new_columns: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -63,6 +69,8 @@ pub struct PlannedColumn {
     pub read_as: ColumnKind,
     pub unix_seconds: bool,
     pub null_if: Option<NullIf>,
+    /// No value has been seen: if none comes, it is a text column without texts.
+    pub undecided: bool,
     /// Made from another column (its place), not from a field.
     pub groups: Option<(usize, &'static Groups)>,
 }
@@ -110,16 +118,36 @@ impl Plan {
             let from = columns.iter().position(|column| column.name.eq_ignore_ascii_case(groups.from));
             let name = groups.name.to_owned();
             columns.extend(from.map(|from| PlannedColumn {
-                name, read_as: ColumnKind::Text, unix_seconds: false, null_if: None, groups: Some((from, groups)),
+                name, read_as: ColumnKind::Text, unix_seconds: false, null_if: None, undecided: false, groups: Some((from, groups)),
             }));
         }
-        Ok(Plan { columns, x, y, crs: wishes.crs.unwrap_or(Crs::LonLat), category })
+        Ok(Plan { columns, x, y, crs: wishes.crs.unwrap_or(Crs::LonLat), category, filter: None, takes_new_columns: wishes.columns.is_empty() })
+    }
+
+    /// Sets `--where`. To be set again when the plan has changed.
+    ///
+    /// # Errors
+    /// An unknown column, or a value that is not of its column's kind.
+    pub fn keep_only(&mut self, wanted: Option<&Expr>) -> Result<(), FilterError> {
+        let schema = Schema {
+            columns: self.columns.iter().map(|column| (column.name.clone(), column.kind())).collect(),
+            coordinates: Vec::new(), // Known columns here, unlike in a dataset: a row still has them.
+        };
+        self.filter = wanted.map(|expr| RowFilter::new(expr, &schema)).transpose()?;
+        Ok(())
     }
 
     /// Where each column is found among the fields of one input.
     pub fn fields(&self, names_of_input: &[String]) -> Vec<Option<usize>> {
         let place = |column: &PlannedColumn| names_of_input.iter().position(|name| *name == column.name);
         self.columns.iter().map(|column| if column.groups.is_some() { None } else { place(column) }).collect()
+    }
+
+    /// Adds columns that appeared late.
+    pub fn add(&mut self, columns: &BTreeMap<String, Option<ColumnKind>>) {
+        self.columns.extend(columns.iter().map(|(name, kind)| {
+            planned(&SeenColumn { name: name.clone(), kind: *kind, example: None }, None)
+        }));
     }
 
     /// Takes in values that did not fit their column's kind; whether anything changed.
@@ -146,7 +174,7 @@ fn planned(seen: &SeenColumn, preset: Option<&Preset>) -> PlannedColumn {
     // A column of nothing but nulls so far: the narrowest kind; the first value that differs widens it.
     let read_as = kind.unwrap_or(ColumnKind::Integer);
     let unix_seconds = unix_seconds && matches!(read_as, ColumnKind::Integer | ColumnKind::Float);
-    PlannedColumn { name: seen.name.clone(), read_as, unix_seconds, null_if, groups: None }
+    PlannedColumn { name: seen.name.clone(), read_as, unix_seconds, null_if, undecided: kind.is_none(), groups: None }
 }
 
 fn coordinates(
@@ -192,7 +220,7 @@ fn with_examples(seen: &[SeenColumn]) -> String {
 }
 
 /// The words of a column that probably is the main category, the likeliest first.
-const CATEGORY_WORDS: [&str; 7] = ["category", "type", "class", "kind", "group", "radio", "status"];
+const CATEGORY_WORDS: [&str; 6] = ["type", "category", "class", "kind", "group", "status"];
 
 fn category(
     seen: &[SeenColumn],
@@ -218,9 +246,9 @@ fn category(
         return Ok(names::find(all, name).map(|place| all[place].clone()));
     }
     let texts = || seen.iter().filter(|column| column.kind == Some(ColumnKind::Text));
-    let found = CATEGORY_WORDS.iter().find_map(|word| {
-        let exact = texts().find(|column| column.name.eq_ignore_ascii_case(word));
-        exact.or_else(|| texts().find(|column| column.name.to_lowercase().contains(word)))
+    let exact = CATEGORY_WORDS.iter().find_map(|word| texts().find(|column| column.name.eq_ignore_ascii_case(word)));
+    let found = exact.or_else(|| {
+        CATEGORY_WORDS.iter().find_map(|word| texts().find(|column| column.name.to_lowercase().contains(word)))
     });
     if let Some(column) = found {
         notes.push(format!("coloured by '{}'; --category chooses another column", column.name));

@@ -6,6 +6,7 @@ use super::delimited::{self, Block, SplitError};
 use super::dialect::Dialect;
 use super::error::IngestError;
 use super::inputs::{Content, Input};
+use super::json::{self, Layout};
 use super::plan::Plan;
 use super::rejects::Rejects;
 use super::store::Store;
@@ -13,6 +14,7 @@ use super::{Observer, Step};
 use arrow::array::RecordBatch;
 use crate::dataset::ColumnKind;
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -32,6 +34,7 @@ pub struct Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Delimited(Dialect),
+    Json(Layout),
     Columnar(Content),
 }
 
@@ -39,6 +42,21 @@ pub enum Format {
 enum Piece {
     Text(Block),
     Rows { batch: RecordBatch, first_row: u64 },
+}
+
+/// What a pass met that the plan did not foresee.
+#[derive(Debug, Default)]
+pub struct Surprises {
+    /// Per column, the kind of the values that do not fit its planned kind.
+    pub kinds: Vec<Option<ColumnKind>>,
+    /// Columns that appeared after the beginning.
+    pub columns: BTreeMap<String, Option<ColumnKind>>,
+}
+
+impl Surprises {
+    fn is_empty(&self) -> bool {
+        self.columns.is_empty() && self.kinds.iter().all(Option::is_none)
+    }
 }
 
 /// What one pass over the inputs found.
@@ -51,14 +69,14 @@ pub struct Pass {
 /// Reads everything once.
 ///
 /// # Errors
-/// A source that cannot be read to its end; or `Ok(Err(kinds))` where values contradict the plan's kinds: widen it and read
-/// again.
+/// A source that cannot be read to its end; or `Ok(Err(surprises))` where the plan does not hold: widen it and read again.
 pub fn pass(
     sources: &[Source],
     plan: &Plan,
+    store: Store,
     rejects: &mut Rejects,
     observer: &dyn Observer,
-) -> Result<Result<Pass, Vec<Option<ColumnKind>>>, IngestError> {
+) -> Result<Result<Pass, Surprises>, IngestError> {
     let threads = rayon::current_num_threads();
     let total: u64 = sources.iter().map(|source| source.input.bytes).sum();
     let step = observer.start(Step::Read, Some(total));
@@ -72,8 +90,8 @@ pub fn pass(
                 let _ = sender.send(Err(error));
             }
         });
-        let mut pass = Pass { rows: 0, store: Store::new(plan), latin1_fields: 0 };
-        let mut contradictions = vec![None; plan.columns.len()];
+        let mut pass = Pass { rows: 0, store, latin1_fields: 0 };
+        let mut surprises = Surprises { kinds: vec![None; plan.columns.len()], columns: BTreeMap::new() };
         let mut reported = 0;
         loop {
             let pieces = window(&receiver, threads * PIECES_PER_THREAD)?;
@@ -87,23 +105,30 @@ pub fn pass(
             let mut batches = Vec::with_capacity(converted.len());
             let rows_before = pass.rows;
             for (source, batch) in converted {
-                pass.rows += (batch.keys.len() + batch.rejects.len()) as u64;
+                pass.rows += (batch.keys.len() + batch.rejects.len()) as u64 + batch.unwanted;
                 pass.latin1_fields += batch.latin1_fields;
                 rejects.add(&sources[source].input.label(), &batch.rejects)?;
-                for (known, new) in contradictions.iter_mut().zip(&batch.contradictions) {
+                rejects.count_unwanted(batch.unwanted);
+                for (known, new) in surprises.kinds.iter_mut().zip(&batch.contradictions) {
                     *known = super::value::wider(*known, *new);
+                }
+                if plan.takes_new_columns {
+                    for (name, kind) in &batch.unplanned {
+                        let known = surprises.columns.entry(name.clone()).or_insert(None);
+                        *known = super::value::wider(*known, *kind);
+                    }
                 }
                 batches.push(batch);
             }
-            if contradictions.iter().all(Option::is_none) {
-                pass.store.append(&batches);
+            if surprises.is_empty() {
+                pass.store.append(&batches)?;
             }
             let now = read.load(Ordering::Relaxed);
             step.advance(now - reported, pass.rows - rows_before);
             reported = now;
         }
         step.finish();
-        Ok(if contradictions.iter().all(Option::is_none) { Ok(pass) } else { Err(contradictions) })
+        Ok(if surprises.is_empty() { Ok(pass) } else { Err(surprises) })
     })
 }
 
@@ -144,6 +169,22 @@ fn read_sources(sources: &[Source], plan: &Plan, read: &Arc<AtomicU64>, sender: 
                     return Ok(());
                 }
             }
+            Format::Json(layout) => {
+                let stopped = source.input.with_bytes(read, |reader| {
+                    match json::split(reader, layout, |block| send(Piece::Text(block))) {
+                        Ok(()) => Ok(false),
+                        Err(SplitError::Stopped(Gone)) => Ok(true),
+                        Err(SplitError::Io(error)) => Err(source.input.damaged(&error)),
+                        Err(SplitError::OpenQuote { line }) => Err(IngestError::unreadable(
+                            &source.input.label(),
+                            format_args!("ends within the JSON object that begins at or after line {line}: the file is cut off or damaged"),
+                        )),
+                    }
+                })?;
+                if stopped {
+                    return Ok(());
+                }
+            }
             Format::Columnar(content) => {
                 let wanted: Vec<String> = plan.columns.iter().map(|column| column.name.clone()).collect();
                 let stopped = arrow_files::with_batches(&source.input, content, &wanted, |_, batches| {
@@ -173,11 +214,12 @@ fn convert(source: &Source, piece: Piece, plan: &Plan) -> Result<Batch, IngestEr
         (Piece::Text(block), Format::Delimited(dialect)) => {
             Ok(delimited::parse(&block, dialect, plan, &plan.fields(&source.names), source.names.len()))
         }
+        (Piece::Text(block), Format::Json(layout)) => Ok(json::parse(&block, layout, plan)),
         (Piece::Rows { batch, first_row }, _) => {
             let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
             arrow_files::convert(&batch, first_row, plan, &plan.fields(&super::names::unique(names.into_iter())))
                 .map_err(|error| arrow_files::damaged(&source.input, &error))
         }
-        _ => unreachable!("text pieces come from delimited sources"),
+        _ => unreachable!("text pieces come from text sources"),
     }
 }

@@ -47,6 +47,7 @@ pub struct Reject {
 /// Counts rejected rows, and writes them to a file if one was asked for.
 pub struct Rejects {
     counts: BTreeMap<Reason, u64>,
+    first: Option<Vec<u8>>,
     file: Option<(PathBuf, csv::Writer<BufWriter<File>>)>,
 }
 
@@ -63,17 +64,18 @@ impl Rejects {
                 Some((path.to_owned(), writer))
             }
         };
-        Ok(Rejects { counts: BTreeMap::new(), file })
+        Ok(Rejects { counts: BTreeMap::new(), first: None, file })
     }
 
     /// # Errors
     /// The file cannot be written.
     pub fn add(&mut self, label: &str, rejects: &[Reject]) -> Result<(), IngestError> {
+        if let (None, Some(first)) = (&self.first, rejects.first()) {
+            self.first = Some(first.raw.clone());
+        }
         for reject in rejects {
             *self.counts.entry(reject.reason).or_insert(0) += 1;
-            if let Some((path, writer)) = &mut self.file
-                && reject.reason != Reason::NotWanted
-            {
+            if let Some((path, writer)) = &mut self.file {
                 let row = reject.row.to_string();
                 let record = [label.as_bytes(), row.as_bytes(), reject.reason.words().as_bytes(), &reject.raw];
                 writer.write_record(record).map_err(|e| failed(path, e))?;
@@ -82,8 +84,27 @@ impl Rejects {
         Ok(())
     }
 
-    pub fn total(&self) -> u64 {
-        self.counts.values().sum()
+    /// Counts rows for which `--where` does not hold. The user asked for that: they are not listed.
+    pub fn count_unwanted(&mut self, rows: u64) {
+        if rows > 0 {
+            *self.counts.entry(Reason::NotWanted).or_insert(0) += rows;
+        }
+    }
+
+    /// The beginning of the first rejected row.
+    pub fn first_row(&self) -> String {
+        const SHOWN_CHARS: usize = 80;
+        let row = String::from_utf8_lossy(self.first.as_deref().unwrap_or_default()).into_owned();
+        if row.chars().count() > SHOWN_CHARS { row.chars().take(SHOWN_CHARS).chain("...".chars()).collect() } else { row }
+    }
+
+    /// Whether most rejected rows have coordinates, but beyond the world: of another unit, then.
+    pub fn mostly_out_of_range(&self) -> bool {
+        let out_of_range = |reason: &Reason| {
+            matches!(reason, Reason::Place(Rejection::LatitudeOutOfRange | Rejection::LongitudeOutOfRange))
+        };
+        let out: u64 = self.counts.iter().filter(|(reason, _)| out_of_range(reason)).map(|(_, count)| count).sum();
+        out * 2 > self.counts.values().sum()
     }
 
     /// Rejected rows by reason.
@@ -114,5 +135,5 @@ fn failed(path: &Path, error: csv::Error) -> IngestError {
         csv::ErrorKind::Io(source) => source,
         other => std::io::Error::other(format!("{other:?}")),
     };
-    IngestError::Io { action: "write", path: path.to_owned(), source }
+    IngestError::io("write", path)(source)
 }

@@ -95,18 +95,22 @@ impl NumberStats {
         }
     }
 
+    /// The affine encoding that holds every value exactly, and its largest key; `None` without values, or for floats that
+    /// no power of ten makes integers.
+    pub fn affine(&self, kind: ColumnKind) -> Option<(Encoding, u64)> {
+        if kind == ColumnKind::Boolean {
+            return Some((Encoding::Affine { base: 0, step: 1, decimals: 0 }, 2));
+        }
+        let decimals = if kind == ColumnKind::Float { self.decimals? } else { 0 };
+        let (min, max) = self.integers.extremes?;
+        let step = self.integers.step.max(1);
+        Some((Encoding::Affine { base: min, step, decimals }, max.abs_diff(min) / step + 1))
+    }
+
     /// The encoding of the column, and its largest key. See ARCHITECTURE.md: the narrowest that is exact; at equal width an
     /// affine one, which needs no dictionary.
     pub fn encoding(&self, kind: ColumnKind) -> (Encoding, u64) {
-        let decimals = if kind == ColumnKind::Float { self.decimals } else { Some(0) };
-        let affine = match (kind, self.integers.extremes, decimals) {
-            (ColumnKind::Boolean, _, _) => Some((Encoding::Affine { base: 0, step: 1, decimals: 0 }, 2)),
-            (_, Some((min, max)), Some(decimals)) => {
-                let step = self.integers.step.max(1);
-                Some((Encoding::Affine { base: min, step, decimals }, max.abs_diff(min) / step + 1))
-            }
-            _ => None,
-        };
+        let affine = self.affine(kind);
         let distinct = self.distinct().unwrap_or(usize::MAX) as u64;
         let affine_max = affine.map_or(u64::MAX, |(_, key_max)| key_max);
         let dictionary = (Encoding::Dictionary, distinct);

@@ -31,14 +31,6 @@ impl Values {
         }
     }
 
-    pub fn len(&self) -> usize {
-        match self {
-            Values::Integer(values) => values.len(),
-            Values::Float(values) => values.len(),
-            Values::Text(values) => values.len(),
-        }
-    }
-
     /// Bytes of one value.
     pub fn value_bytes(&self) -> usize {
         match self {
@@ -61,19 +53,6 @@ impl Values {
             Values::Integer(values) => Values::Integer(places.map(|place| values[place]).collect()),
             Values::Float(values) => Values::Float(places.map(|place| values[place]).collect()),
             Values::Text(values) => Values::Text(places.map(|place| values[place]).collect()),
-        }
-    }
-
-    /// Keeps the values whose flag is set.
-    pub fn retain(&mut self, keep: &[bool]) {
-        fn filtered<T: Copy>(values: &mut Vec<T>, keep: &[bool]) {
-            let mut flags = keep.iter();
-            values.retain(|_| *flags.next().expect("one flag a value"));
-        }
-        match self {
-            Values::Integer(values) => filtered(values, keep),
-            Values::Float(values) => filtered(values, keep),
-            Values::Text(values) => filtered(values, keep),
         }
     }
 }

@@ -31,7 +31,7 @@ pub struct Job<'a> {
 /// A file cannot be written.
 pub fn write(mut writer: DatasetWriter, store: Store, job: Job, observer: &dyn Observer) -> Result<Manifest, IngestError> {
     let step = observer.start(Step::Write, Some(store.rows()));
-    let (described, mut sorted) = store.into_sorted();
+    let (described, mut sorted) = store.into_sorted()?;
     let plan = job.plan;
     let columns: Vec<EncodedColumn> = described
         .into_par_iter()
@@ -42,14 +42,15 @@ pub fn write(mut writer: DatasetWriter, store: Store, job: Job, observer: &dyn O
         })
         .collect();
     let hot = HotColumns::of(&columns, plan);
+    let part_points = part_points_max(job.options, &hot);
     let schema = schema(&columns);
     let mut done = false;
     while !done {
         let mut keys: Vec<u64> = Vec::new();
         let mut keys_of_columns: Vec<HotColumn> = hot.places.iter().map(|&place| columns[place].hot()).collect();
         let mut rows = None;
-        while keys.len() < job.options.part_points_max {
-            let wanted = CHUNK_ROWS.min(job.options.part_points_max - keys.len());
+        while keys.len() < part_points {
+            let wanted = CHUNK_ROWS.min(part_points - keys.len());
             let Some(chunk) = sorted.next_chunk(wanted)? else {
                 done = true;
                 break;
@@ -64,14 +65,29 @@ pub fn write(mut writer: DatasetWriter, store: Store, job: Job, observer: &dyn O
             });
             let (lon, lat) = lonlat(&chunk, plan);
             rows.write(&record_batch(&chunk, &columns, &schema), &lon, &lat)?;
-            step.advance(chunk.keys.len() as u64, chunk.keys.len() as u64);
+            step.advance(chunk.keys.len() as u64, 0);
         }
         if let Some(rows) = rows {
+            let before = writer.bytes_written();
             writer.part(&keys, &hot.columns, keys_of_columns, rows)?;
+            step.advance(0, writer.bytes_written() - before);
         }
     }
     step.finish();
     Ok(writer.finish(description(columns, hot, job))?)
+}
+
+/// The share of the memory limit that the keys and hot columns of a part may take while it is written.
+const PART_SHARE: f64 = 0.3;
+
+/// Parts smaller than this would cost more files than they save memory.
+const PART_POINTS_MIN: usize = 1 << 16;
+
+fn part_points_max(options: &IngestOptions, hot: &HotColumns) -> usize {
+    // A point: its key, the key's lower half, its hot columns, and as much again while they are written.
+    let point_bytes = 12 + 2 * hot.columns.iter().map(|column| column.width.bytes()).sum::<usize>();
+    let fitting = (options.memory_limit_bytes as f64 * PART_SHARE) as usize / point_bytes;
+    fitting.max(PART_POINTS_MIN).min(options.part_points_max)
 }
 
 /// The columns that can be filtered: all but the coordinates, which the keys hold already.

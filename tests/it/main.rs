@@ -1,5 +1,9 @@
-//! Integration tests, in one binary because linking is dear: they drive the built program from outside.
+//! Integration tests, in one binary because linking is dear: the library and the built program, from outside.
 
 mod architecture;
+mod bad_input;
+mod command;
 mod http;
+mod ingest;
+mod real_data;
 mod served;

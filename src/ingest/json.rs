@@ -1,0 +1,296 @@
+//! JSON: one object a line, an array of objects, objects one after another, or a GeoJSON feature collection of points.
+//!
+//! An object is a row. Nested objects become columns with dotted names (`position.lat`), arrays stay JSON text. Values go
+//! through the same inference as the fields of text files, so that numbers that were written as strings are numbers.
+
+use super::batch::{Batch, BatchBuilder};
+use super::delimited::{Block, SplitError};
+use super::plan::{Plan, SeenColumn};
+use super::rejects::Reason;
+use super::value::{kind_of, wider};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::io::Read;
+
+/// Bytes of a block, as for delimited text.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// The longest object.
+const OBJECT_BYTES_MAX: usize = 64 << 20;
+
+/// Objects nested deeper than this are kept as JSON text.
+const DEPTH_MAX: usize = 4;
+
+/// How the objects of a file are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One a line: a damaged line costs one row.
+    Lines,
+    /// In an array, or one after another, over as many lines as they like.
+    Objects,
+    /// The features of a GeoJSON feature collection.
+    Features,
+}
+
+impl Layout {
+    /// The layout of a file with this beginning.
+    pub fn detect(beginning: &[u8]) -> Layout {
+        let beginning = beginning.trim_ascii_start();
+        let head = String::from_utf8_lossy(&beginning[..beginning.len().min(4096)]).replace(char::is_whitespace, "");
+        let line = beginning.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        if head.starts_with('{') && head.contains("\"type\":\"FeatureCollection\"") {
+            Layout::Features
+        } else if beginning.starts_with(b"{") && serde_json::from_slice::<Map<String, Value>>(line).is_ok() {
+            Layout::Lines
+        } else {
+            Layout::Objects
+        }
+    }
+
+    pub fn describe(self) -> &'static str {
+        match self {
+            Layout::Lines => "JSON, one object a line",
+            Layout::Objects => "JSON objects",
+            Layout::Features => "GeoJSON features",
+        }
+    }
+}
+
+/// Cuts `reader` into blocks of whole objects. An unfinished object at the end is [`SplitError::OpenQuote`].
+pub fn split<E>(
+    reader: &mut dyn Read,
+    layout: Layout,
+    mut emit: impl FnMut(Block) -> Result<(), E>,
+) -> Result<(), SplitError<E>> {
+    let mut buffer: Vec<u8> = Vec::new();
+    let mut line = 1;
+    let mut wanted = BLOCK_BYTES;
+    let mut begun = layout == Layout::Lines;
+    loop {
+        let read = reader.take((wanted - buffer.len()) as u64).read_to_end(&mut buffer).map_err(SplitError::Io)?;
+        let ended = read == 0 || buffer.len() < wanted;
+        if !begun {
+            let start = first_object(&buffer, layout);
+            line += buffer[..start].iter().filter(|&&byte| byte == b'\n').count() as u64;
+            buffer.drain(..start);
+            begun = true;
+        }
+        let (end, closed) = if layout == Layout::Lines {
+            (buffer.iter().rposition(|&byte| byte == b'\n').map_or(0, |place| place + 1), false)
+        } else {
+            objects_end(&buffer)
+        };
+        let end = if ended && layout == Layout::Lines { buffer.len() } else { end };
+        if end > 0 {
+            let rest = buffer.split_off(end);
+            let bytes = std::mem::replace(&mut buffer, rest);
+            let lines = bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            emit(Block { bytes, first_line: line, header: false }).map_err(SplitError::Stopped)?;
+            line += lines;
+        }
+        if closed {
+            return Ok(()); // What follows the array is not ours.
+        }
+        if ended {
+            let rest = buffer.iter().any(|byte| !byte.is_ascii_whitespace() && *byte != b',');
+            return if rest { Err(SplitError::OpenQuote { line }) } else { Ok(()) };
+        }
+        wanted = if end > 0 { BLOCK_BYTES.max(buffer.len() + BLOCK_BYTES / 2) } else { wanted * 2 };
+        if wanted > OBJECT_BYTES_MAX {
+            return Err(SplitError::OpenQuote { line });
+        }
+    }
+}
+
+/// Where the objects begin: after the bracket of an array, or of `"features"`.
+fn first_object(bytes: &[u8], layout: Layout) -> usize {
+    if layout == Layout::Features {
+        let key = b"\"features\"";
+        let at = bytes.windows(key.len()).position(|window| window == key).unwrap_or(0);
+        return bytes[at..].iter().position(|&byte| byte == b'[').map_or(bytes.len(), |bracket| at + bracket + 1);
+    }
+    let start = bytes.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(bytes.len());
+    start + usize::from(bytes.get(start) == Some(&b'['))
+}
+
+/// Where the last whole object of `bytes` ends, and whether the array that holds them ends too.
+fn objects_end(bytes: &[u8]) -> (usize, bool) {
+    let mut end = 0;
+    loop {
+        let Some(start) = bytes[end..].iter().position(|byte| !byte.is_ascii_whitespace() && *byte != b',') else {
+            return (end, false);
+        };
+        if bytes[end + start] == b']' {
+            return (end, true);
+        }
+        match value_end(&bytes[end + start..]) {
+            Some(length) => end += start + length,
+            None => return (end, false),
+        }
+    }
+}
+
+/// The length of the object or array that `bytes` begins with, or of whatever stands before the next comma; `None` if it does
+/// not end here.
+fn value_end(bytes: &[u8]) -> Option<usize> {
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for (place, &byte) in bytes.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return Some(place + 1);
+                }
+            }
+            b',' if depth == 0 => return Some(place),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The rows of a block: first line, and bytes, of each.
+fn rows(block: &Block, layout: Layout) -> Vec<(u64, &[u8])> {
+    let mut rows = Vec::new();
+    let mut line = block.first_line;
+    if layout == Layout::Lines {
+        for bytes in block.bytes.split(|&byte| byte == b'\n') {
+            if !bytes.trim_ascii().is_empty() {
+                rows.push((line, bytes));
+            }
+            line += 1;
+        }
+        return rows;
+    }
+    let mut rest = &block.bytes[..];
+    while let Some(start) = rest.iter().position(|byte| !byte.is_ascii_whitespace() && *byte != b',') {
+        line += rest[..start].iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let length = value_end(&rest[start..]).unwrap_or(rest.len() - start);
+        let (row, after) = rest[start..].split_at(length);
+        rows.push((line, row));
+        line += row.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        rest = after;
+    }
+    rows
+}
+
+/// Parses a block.
+pub fn parse(block: &Block, layout: Layout, plan: &Plan) -> Batch {
+    let mut builder = BatchBuilder::new(plan);
+    let places: HashMap<&str, usize> =
+        plan.columns.iter().enumerate().map(|(place, column)| (column.name.as_str(), place)).collect();
+    for (line, bytes) in rows(block, layout) {
+        let Ok(object) = serde_json::from_slice::<Map<String, Value>>(bytes) else {
+            builder.reject(line, Reason::NotAnObject, bytes.trim_ascii().to_vec());
+            continue;
+        };
+        let mut row: Vec<Option<String>> = vec![None; plan.columns.len()];
+        let mut unplanned = Vec::new();
+        flatten(object, &mut |name, text| match places.get(name.as_str()) {
+            Some(&place) => row[place] = Some(text),
+            None => unplanned.push((name, kind_of(text.as_bytes()))),
+        });
+        unplanned.into_iter().for_each(|(name, kind)| builder.unplanned(name, kind));
+        builder.push(line, |place| row[place].as_deref().map(str::as_bytes), || bytes.trim_ascii().to_vec());
+    }
+    builder.finish()
+}
+
+/// The columns of a file with this beginning.
+pub fn columns(beginning: &[u8], layout: Layout) -> Vec<SeenColumn> {
+    let mut blocks = Vec::new();
+    // The beginning mostly ends within an object: that one is left out.
+    let whole = match beginning.iter().rposition(|&byte| byte == b'\n') {
+        Some(end) if layout == Layout::Lines => &beginning[..=end],
+        _ => beginning,
+    };
+    let _cut = split(&mut &whole[..], layout, |block| { blocks.push(block); Ok::<(), ()>(()) });
+    let mut columns: Vec<SeenColumn> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (_, bytes) in blocks.iter().flat_map(|block| rows(block, layout)) {
+        let Ok(object) = serde_json::from_slice::<Map<String, Value>>(bytes) else { continue };
+        flatten(object, &mut |name, text| {
+            let place = *places.entry(name.clone()).or_insert_with(|| {
+                columns.push(SeenColumn { name, kind: None, example: None });
+                columns.len() - 1
+            });
+            let kind = kind_of(text.as_bytes());
+            columns[place].kind = wider(columns[place].kind, kind);
+            if columns[place].example.is_none() && kind.is_some() {
+                columns[place].example = Some(text);
+            }
+        });
+    }
+    columns
+}
+
+/// Hands every value of an object to `field`, with its name. A GeoJSON feature gives its properties, `lon` and `lat`.
+fn flatten(mut object: Map<String, Value>, field: &mut impl FnMut(String, String)) {
+    if object.get("type").and_then(Value::as_str) == Some("Feature") && object.contains_key("geometry") {
+        if let Some([lon, lat, ..]) = object["geometry"].get("coordinates").and_then(Value::as_array).map(Vec::as_slice) {
+            field("lon".to_owned(), lon.to_string());
+            field("lat".to_owned(), lat.to_string());
+        }
+        if let Some(Value::Object(properties)) = object.remove("properties") {
+            return flatten_under("", properties, 1, field);
+        }
+        return;
+    }
+    flatten_under("", object, 1, field);
+}
+
+fn flatten_under(prefix: &str, object: Map<String, Value>, depth: usize, field: &mut impl FnMut(String, String)) {
+    for (key, value) in object {
+        let name = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Null => field(name, String::new()),
+            Value::String(text) => field(name, text),
+            Value::Object(inner) if depth < DEPTH_MAX => flatten_under(&name, inner, depth + 1, field),
+            other => field(name, other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_rows(text: &str) -> (Layout, Vec<(u64, String)>) {
+        let layout = Layout::detect(text.as_bytes());
+        let mut found = Vec::new();
+        split(&mut text.as_bytes(), layout, |block| {
+            found.extend(rows(&block, layout).into_iter().map(|(line, bytes)| (line, String::from_utf8_lossy(bytes).into_owned())));
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+        (layout, found)
+    }
+
+    #[test]
+    fn layouts_are_found_and_cut() {
+        let row = |line, text: &str| (line, text.to_owned());
+        assert_eq!(all_rows("{\"a\":1}\n\nnope\n{\"a\":2}"), (Layout::Lines, vec![row(1, "{\"a\":1}"), row(3, "nope"), row(4, "{\"a\":2}")]));
+        assert_eq!(all_rows("[\n {\"a\":\"]}\\\"\"},\n {\"a\":[2]}\n]\n"), (Layout::Objects, vec![row(2, "{\"a\":\"]}\\\"\"}"), row(3, "{\"a\":[2]}")]));
+        assert_eq!(all_rows("{\n\"a\":1}\n{\"a\":2}"), (Layout::Objects, vec![row(1, "{\n\"a\":1}"), row(3, "{\"a\":2}")]));
+        let features = "{\"type\": \"FeatureCollection\", \"features\": [{\"a\":1}, {\"a\":2}], \"bbox\": [1]}";
+        assert_eq!(all_rows(features), (Layout::Features, vec![row(1, "{\"a\":1}"), row(1, "{\"a\":2}")]));
+    }
+
+    #[test]
+    fn a_cut_file_is_an_error() {
+        let cut = "[{\"a\":1},{\"a\":";
+        assert!(matches!(split(&mut cut.as_bytes(), Layout::Objects, |_| Ok::<(), ()>(())), Err(SplitError::OpenQuote { .. })));
+    }
+
+    #[test]
+    fn nested_values_have_dotted_names() {
+        let columns = columns(b"{\"p\":{\"lat\":1,\"lon\":\"2.5\"},\"t\":[1,2],\"n\":null}\n", Layout::Lines);
+        let named: Vec<(&str, Option<&str>)> = columns.iter().map(|c| (c.name.as_str(), c.example.as_deref())).collect();
+        assert_eq!(named, [("p.lat", Some("1")), ("p.lon", Some("2.5")), ("t", Some("[1,2]")), ("n", None)]);
+    }
+}
