@@ -12,6 +12,7 @@ pub mod filter;
 pub mod generate;
 pub mod histogram;
 pub mod ingest;
+pub mod points;
 pub mod server;
 pub mod service;
 pub mod shade;

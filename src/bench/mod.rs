@@ -3,6 +3,7 @@
 //! It measures and prints; it asserts nothing. Every figure is a median and a 95th percentile over repeated runs in one
 //! process, and throughput is set against the device's copy bandwidth measured in the same run.
 
+mod linked;
 mod measure;
 mod report;
 mod workload;
@@ -96,6 +97,10 @@ pub fn backend(
             report.push(timer.into_measurement("distribution", format!("{label}, zoom {z}")));
         }
     }
+
+    step("brushes and rows");
+    linked::crossfilter(&mut report, &dataset)?;
+    linked::rows(&mut report, &dataset, &workload)?;
 
     step("shade and encode");
     shade_and_encode(&mut report, &*engine, &dataset, &workload, &all)?;

@@ -84,7 +84,7 @@ impl Workload {
 }
 
 /// Number and time columns with many keys; those called as the cell towers' usual filters first.
-fn range_columns(dataset: &Dataset) -> Vec<(ColumnId, &Column)> {
+pub(super) fn range_columns(dataset: &Dataset) -> Vec<(ColumnId, &Column)> {
     let mut columns: Vec<(ColumnId, &Column)> = dataset
         .columns()
         .iter()

@@ -16,7 +16,7 @@ use crate::dataset::{ColumnId, Dataset};
 use crate::engine::cpu::CpuEngine;
 use crate::engine::{Active, Brush, Cancel, EngineError, Groups, HistogramRequest, LinkedCounts, LinkedQuestion};
 use crate::filter::{Expr, Filter, FilterError, Predicate, Region, parse};
-use crate::histogram::{ColumnPlan, ColumnQuestion, HistogramAnswer, HistogramError};
+use crate::histogram::{ColumnPlan, ColumnQuestion, HistogramAnswer, HistogramError, Summary, summaries};
 use crate::world::{LonLatBox, WorldBox};
 use cubes::Cubes;
 use serde::{Deserialize, Serialize};
@@ -172,6 +172,15 @@ impl Crossfilter {
         };
         let (plans, counts) = self.directly(&question, cancel)?;
         Ok(plans[0].answer(&counts.histograms[0], groups.map(|groups| &**groups), &self.dataset))
+    }
+
+    /// Summaries of all number and time columns under a filter, inside an area: what `GET /{dataset}/stats?filter=&bbox=` tells.
+    ///
+    /// # Errors
+    /// The answer is no longer wanted.
+    pub fn summaries(&self, filter: &Filter, area: Option<Region>, cancel: &Cancel) -> Result<Vec<Summary>, CrossfilterError> {
+        let area = area.filter(|area| !self.holds_everything(area));
+        Ok(summaries(&self.dataset, &self.engine, filter, area.as_ref(), cancel)?)
     }
 
     fn question(&self, request: &CrossfilterRequest, groups: Option<&Arc<Groups>>) -> Result<Question, CrossfilterError> {

@@ -16,11 +16,13 @@
 pub mod column;
 pub mod dictionary;
 mod error;
+mod formats;
 mod index;
 mod ipc;
 pub mod manifest;
 mod mmap;
 mod part;
+mod read;
 mod rows;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -29,9 +31,11 @@ pub mod write;
 pub use column::{Column, ColumnId, ColumnKind, Encoding, KeyWidth, Value};
 pub use dictionary::{Dictionary, Values as DictionaryValues};
 pub use error::DatasetError;
+pub use formats::{RowFormat, RowsError, write_rows};
 pub use index::{CellIndex, Level};
 pub use manifest::Manifest;
 pub use part::{BLOCK_POINTS, Blocks, ColumnKeys, Part};
+pub use read::{PIECE_ROWS, Piece, ReadError, RowFiles, Rows};
 pub use rows::RowsWriter;
 
 use std::path::{Path, PathBuf};

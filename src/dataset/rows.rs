@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Rows of a row group: enough for columns to compress, few enough that two of them in memory cost some tens of megabytes.
-const ROW_GROUP_ROWS: usize = 1 << 18;
+pub(super) const ROW_GROUP_ROWS: usize = 1 << 18;
 
 /// Rows of a page: what a read of one row decodes, per column.
 const PAGE_ROWS: usize = 8192;

@@ -3,7 +3,7 @@
 use super::Scale;
 use jiff::civil::{Date, DateTime, date};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
+use jiff::{Span, Timestamp};
 
 /// Where bins begin and end: ascending, at least two. The last bin includes its end where that is the column's maximum.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,7 +98,7 @@ pub(super) fn times(min_us: i64, max_us: i64, bins: usize) -> Edges {
     let months = (i64::from(last.year()) - i64::from(first.year())) * 12 + i64::from(last.month() - first.month()) + 1;
     if months <= bins as i64 {
         let start = date(first.year(), first.month(), 1);
-        return Edges::Times { us: calendar(start, months, |start, i| start.checked_add(i.months()).ok()), unit: "month" };
+        return Edges::Times { us: calendar(start, months, |start, i| start.checked_add(Span::new().try_months(i).ok()?).ok()), unit: "month" };
     }
     let years = i64::from(last.year()) - i64::from(first.year()) + 1;
     let step = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000]
@@ -108,7 +108,7 @@ pub(super) fn times(min_us: i64, max_us: i64, bins: usize) -> Edges {
     let from = i64::from(first.year()).div_euclid(step) * step;
     let count = (i64::from(last.year()) - from) / step + 1;
     let start = date(from.max(-9999) as i16, 1, 1);
-    Edges::Times { us: calendar(start, count, |start, i| start.checked_add((i * step).years()).ok()), unit: "year" }
+    Edges::Times { us: calendar(start, count, |start, i| start.checked_add(Span::new().try_years(i * step).ok()?).ok()), unit: "year" }
 }
 
 /// The begin of the span of `width` that holds a time, where one begins at `origin`.

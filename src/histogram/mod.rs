@@ -5,6 +5,9 @@
 //! of HTTP.
 
 mod axis;
+mod summary;
+
+pub use summary::{QUANTILES, Quantile, Summary, summaries};
 
 use crate::dataset::{ColumnId, ColumnKind, Dataset, Value};
 use crate::engine::{Bins, Groups, Histogram, HistogramRequest};

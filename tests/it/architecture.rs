@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("service", &["world", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter"]),
     ("server", &["world", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter", "service"]),
     ("prewarm", &["world", "dataset", "filter", "engine", "shade", "encode", "service"]),
-    ("bench", &["world", "dataset", "filter", "engine", "shade", "encode"]),
+    ("bench", &["world", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter"]),
     ("cli", &[
         "world", "generate", "dataset", "filter", "ingest", "engine", "shade", "encode", "points", "histogram", "crossfilter",
         "service", "server", "prewarm", "bench",

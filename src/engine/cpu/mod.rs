@@ -9,15 +9,18 @@ mod histogram;
 mod linked;
 mod rank;
 mod select;
+mod sum;
 mod tally;
+
+pub use sum::Mean;
 
 use super::bitmap::GroupedBitmaps;
 use super::{
     Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest, LinkedCounts,
     LinkedCube, LinkedQuestion, Selection, SelectionBody,
 };
-use crate::dataset::{Dataset, Part};
-use crate::filter::{Filter, Region};
+use crate::dataset::{ColumnId, Dataset, Part};
+use crate::filter::{Filter, Predicate, Region};
 use crate::world::{TileId, Zoom};
 use rayon::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -76,6 +79,25 @@ impl CpuEngine {
     /// The answer is no longer wanted.
     pub fn linked_cube(&self, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCube, EngineError> {
         linked::cube(self.arch, &self.dataset, question, cancel)
+    }
+
+    /// Counts and means of columns with numbers or times, over the points of a predicate and an area.
+    ///
+    /// # Errors
+    /// The answer is no longer wanted.
+    pub fn means(
+        &self,
+        predicate: &Predicate,
+        columns: &[ColumnId],
+        area: Option<&Region>,
+        cancel: &Cancel,
+    ) -> Result<Vec<Mean>, EngineError> {
+        sum::means(self.arch, &self.dataset, predicate, columns, area, cancel)
+    }
+
+    /// Clears the bits of a part's points that do not pass. Reads only blocks of points with bits.
+    pub fn keep_passing(&self, part: &Part, predicate: &Predicate, words: &mut [u64]) {
+        select::keep_passing(self.arch, part, predicate, words);
     }
 
     fn parts<'a>(&'a self, selection: &'a Selection) -> impl Iterator<Item = (&'a Part, &'a GroupedBitmaps)> + Clone {

@@ -76,6 +76,22 @@ pub(super) fn filtered(
     Ok(GroupedBitmaps { groups, all: Arc::new(ranked(mask, mask_totals)) })
 }
 
+/// Clears the bits of points that do not pass; blocks without a bit are not looked at.
+pub(super) fn keep_passing(arch: Arch, part: &Part, predicate: &Predicate, words: &mut [u64]) {
+    if *predicate == Predicate::All {
+        return;
+    }
+    let plan = Plan::of(predicate, part);
+    words.par_chunks_mut(BLOCK_WORDS).enumerate().for_each(|(block, words)| {
+        if words.iter().any(|&word| word != 0) {
+            let mut passing = [0; BLOCK_WORDS];
+            let passing = &mut passing[..words.len()];
+            plan.evaluate(arch, part, block, passing);
+            words.iter_mut().zip(passing).for_each(|(word, passing)| *word &= *passing);
+        }
+    });
+}
+
 fn intersection(arch: Arch, group: &Bitmap, mask: &[u64]) -> Bitmap {
     let mut totals = vec![0; group.ranks.len() - 1];
     let words = arch.dispatch(|| {
