@@ -47,16 +47,16 @@ const LIGHT: (&str, &str) = ("background", "f3f1ec");
 
 #[rustfmt::skip]
 const PICTURES: [Picture; 10] = [
-    Picture { file: "towers-eq_hist", dataset: "towers", corner: (7, 61, 41), style: &[LIGHT, ("min_alpha", "80")] },
-    Picture { file: "towers-log", dataset: "towers", corner: (7, 61, 41), style: &[LIGHT, ("how", "log"), ("min_alpha", "80")] },
-    Picture { file: "towers-cbrt", dataset: "towers", corner: (7, 61, 41), style: &[LIGHT, ("how", "cbrt"), ("min_alpha", "80")] },
-    Picture { file: "towers-linear", dataset: "towers", corner: (7, 61, 41), style: &[LIGHT, ("how", "linear"), ("min_alpha", "80")] },
-    Picture { file: "towers-spread", dataset: "towers", corner: (10, 510, 339), style: &[LIGHT, ("spread", "auto"), ("min_alpha", "120")] },
-    Picture { file: "towers-lte-only", dataset: "towers", corner: (7, 61, 41), style: &[LIGHT, ("hide", "GSM,UMTS,NR"), ("min_alpha", "80")] },
-    Picture { file: "ships-eq_hist", dataset: "ships", corner: (5, 6, 12), style: &[DARK, ("min_alpha", "90")] },
-    Picture { file: "ships-fire", dataset: "ships", corner: (5, 6, 12), style: &[DARK, ("cmap", "fire")] },
-    Picture { file: "ships-houston-viridis", dataset: "ships", corner: (10, 239, 422), style: &[DARK, ("cmap", "viridis"), ("how", "log")] },
-    Picture { file: "fires-inferno", dataset: "fires", corner: (4, 7, 7), style: &[DARK, ("cmap", "inferno"), ("spread", "1"), ("how", "cbrt")] },
+    Picture { file: "towers-eq_hist", dataset: "towers", corner: (7, 62, 41), style: &[LIGHT, ("min_alpha", "80")] },
+    Picture { file: "towers-log", dataset: "towers", corner: (7, 62, 41), style: &[LIGHT, ("how", "log"), ("min_alpha", "80")] },
+    Picture { file: "towers-cbrt", dataset: "towers", corner: (7, 62, 41), style: &[LIGHT, ("how", "cbrt"), ("min_alpha", "80")] },
+    Picture { file: "towers-linear", dataset: "towers", corner: (7, 62, 41), style: &[LIGHT, ("how", "linear"), ("min_alpha", "80")] },
+    Picture { file: "towers-spread", dataset: "towers", corner: (13, 4092, 2723), style: &[LIGHT, ("spread", "auto"), ("min_alpha", "120")] },
+    Picture { file: "towers-lte-only", dataset: "towers", corner: (7, 62, 41), style: &[LIGHT, ("hide", "GSM,UMTS,NR"), ("min_alpha", "80")] },
+    Picture { file: "ships-eq_hist", dataset: "ships", corner: (5, 7, 12), style: &[DARK, ("min_alpha", "90")] },
+    Picture { file: "ships-fire", dataset: "ships", corner: (5, 7, 12), style: &[DARK, ("cmap", "fire")] },
+    Picture { file: "ships-houston-viridis", dataset: "ships", corner: (10, 241, 422), style: &[DARK, ("cmap", "viridis"), ("how", "log")] },
+    Picture { file: "fires-plasma", dataset: "fires", corner: (4, 8, 7), style: &[DARK, ("cmap", "plasma"), ("spread", "1"), ("how", "cbrt")] },
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -124,7 +124,8 @@ fn draw(picture: &Picture, dataset: &Dataset, engine: &dyn Engine, out: &Path) -
             rgba[at..][..TILE * 4].copy_from_slice(line);
         }
     }
-    let title = dataset.manifest.category.as_deref().unwrap_or("points");
+    let by_category = dataset.manifest.category.as_deref().filter(|_| style.cmap.is_none());
+    let title = by_category.unwrap_or(picture.dataset);
     let legend = Legend::new(&style, &categories, &distribution, radius)?;
     let plate = legend_image(&legend, title, 1);
     lay_over(&mut rgba, width, &plate.rgba, plate.width, (12, ROWS * TILE - plate.height - 12));
