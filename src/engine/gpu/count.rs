@@ -19,43 +19,48 @@ const COUNTS_BYTES_MAX: u64 = 128 << 20;
 /// The share of the memory budget that counts may take, so that parts fit beside them and their copy on the way back.
 const COUNTS_BUDGET_SHARE: u64 = 8;
 
+/// Counts as the device laid them out, `[tile][group][row][column]`, some tiles a piece: cut into grids by the caller's
+/// thread, because the device's has better things to do.
+pub(super) struct Counted {
+    pieces: Vec<Vec<u32>>,
+    groups: usize,
+}
+
 pub(super) fn count(
     device: &mut Device,
     parts: &Parts,
     selection: &DeviceSelection,
     tiles: &[TileId],
     cancel: &Cancel,
-) -> Result<Vec<CountGrid>, EngineError> {
-    let tile_bytes = u64::from(TILE_PIXELS) * 4 * selection.groups.len() as u64;
+) -> Result<Counted, EngineError> {
+    let groups = selection.groups.len();
+    let tile_bytes = u64::from(TILE_PIXELS) * 4 * groups as u64;
     let room = COUNTS_BYTES_MAX.min(device.binding_bytes_max()).min(device.budget_bytes() / COUNTS_BUDGET_SHARE);
-    let mut grids = Vec::with_capacity(tiles.len());
-    for tiles in tiles.chunks((room / tile_bytes).max(1) as usize) {
-        grids.extend(count_batch(device, parts, selection, tiles, cancel)?);
-    }
-    Ok(grids)
+    let tiles = tiles.chunks((room / tile_bytes).max(1) as usize);
+    let pieces = tiles.map(|tiles| count_piece(device, parts, selection, tiles, cancel)).collect::<Result<_, _>>()?;
+    Ok(Counted { pieces, groups })
 }
 
-fn count_batch(
+fn count_piece(
     device: &mut Device,
     parts: &Parts,
     selection: &DeviceSelection,
     tiles: &[TileId],
     cancel: &Cancel,
-) -> Result<Vec<CountGrid>, EngineError> {
-    let groups = selection.groups.len();
-    let words = groups * TILE_PIXELS as usize;
-    let bytes = (tiles.len() * words * 4) as u64;
-    let counts = device.room("counts", bytes)?;
-    device.clear(&counts, bytes);
+) -> Result<Vec<u32>, EngineError> {
+    let tile_words = selection.groups.len() * TILE_PIXELS as usize;
+    let words = (tiles.len() * tile_words) as u64;
+    let counts = device.room("counts", 4 * words)?;
+    device.clear(&counts, 4 * words);
     for (number, part) in parts.dataset.parts.iter().enumerate() {
         cancel.check()?;
         let mut table = JobTable::new(number, ITEMS_PER_WORKGROUP);
         for (i, tile) in tiles.iter().enumerate() {
             let (first, last) = tile.keys();
-            if !parts.meets(number, first, last) {
-                continue;
+            if parts.meets(number, first, last) {
+                let slice = part.index().slice(first, last);
+                table.add(part, slice, tile.zoom().pixel_level(), (i * tile_words) as u32);
             }
-            table.add(part, part.index().slice(first, last), tile.zoom().pixel_level(), (i * words) as u32);
         }
         if table.workgroups() == 0 {
             continue;
@@ -65,13 +70,25 @@ fn count_batch(
         let bindings =
             [(0, &*buffers.work), (1, &*buffers.levels), (2, &*buffers.cells), (3, &*buffers.lo), (4, &*bits), (5, &*counts)];
         device.dispatch(|pipelines| &pipelines.count, &bindings, table.workgroups());
+        device.pace(table.items())?;
     }
-    let read = device.read(&[(&counts, bytes)])?;
-    let grid = |bytes: &[u8]| CountGrid { categories: groups, size: TILE_SIDE as usize, counts: words_of(bytes) };
-    Ok(read.chunks_exact(words * 4).map(grid).collect())
+    device.read(&[(&counts, words)])
 }
 
-/// Little-endian words.
-pub(super) fn words_of(bytes: &[u8]) -> Vec<u32> {
-    bytemuck::pod_collect_to_vec(bytes)
+impl Counted {
+    pub fn into_grids(self) -> Vec<CountGrid> {
+        let (groups, tile_words) = (self.groups, self.groups * TILE_PIXELS as usize);
+        let grid = |counts: Vec<u32>| CountGrid { categories: groups, size: TILE_SIDE as usize, counts };
+        let cut = |piece: Vec<u32>| {
+            let mut grids: Vec<CountGrid> = Vec::with_capacity(piece.len() / tile_words);
+            // One tile, the usual question, is not copied.
+            if piece.len() == tile_words {
+                grids.push(grid(piece));
+            } else {
+                grids.extend(piece.chunks_exact(tile_words).map(|counts| grid(counts.to_vec())));
+            }
+            grids
+        };
+        self.pieces.into_iter().flat_map(cut).collect()
+    }
 }

@@ -3,7 +3,6 @@
 //! Pixels that points of only one part lie in are tallied on the device. Those that several parts share (at the parts'
 //! borders, or wherever parts overlap) come back one by one, by their cell, and are added here.
 
-use super::count::words_of;
 use super::device::{Device, workgroups};
 use super::jobs::JobTable;
 use super::layout::SlicesHeader;
@@ -68,8 +67,8 @@ fn tally_parts(
 ) -> Result<(), EngineError> {
     let points: u64 = parts.dataset.parts[batch.clone()].iter().map(|part| u64::from(part.rows())).sum();
     let large_max = points / u64::from(SMALL);
-    let bytes = 4 * (1 + u64::from(SMALL) + large_max.max(1));
-    let totals = device.room("totals of pixels", bytes)?;
+    let words = 1 + u64::from(SMALL) + large_max.max(1);
+    let totals = device.room("totals of pixels", 4 * words)?;
     // The list needs no clearing: its length says what counts.
     device.clear(&totals, 4 * (1 + u64::from(SMALL)));
     for number in batch {
@@ -85,13 +84,13 @@ fn tally_parts(
                 (0, &*buffers.work), (1, &*buffers.levels), (2, &*buffers.cells), (3, &*buffers.lo), (4, &*bits), (5, &*totals),
             ];
             device.dispatch(|pipelines| &pipelines.distribution, &bindings, table.workgroups());
-            device.submit();
+            device.pace(table.items())?;
         }
         for slice in shared {
             shared_pixels(device, selection, part, slice, level, &bits, tally)?;
         }
     }
-    tally.add_table(&words_of(&device.read(&[(&totals, bytes)])?));
+    tally.add_table(&device.read(&[(&totals, words)])?);
     Ok(())
 }
 
@@ -110,11 +109,11 @@ fn shared_pixels(
         let header = SlicesHeader { selection: selection.shape(part), slices_len: pixels.len() as u32, ..SlicesHeader::default() };
         let slices: Vec<[u32; 2]> = pixels.iter().map(|(_, slice)| [slice.start, slice.end]).collect();
         let slices = device.upload("slices", &[bytemuck::bytes_of(&header), bytemuck::cast_slice(&slices)])?;
-        let bytes = 4 * pixels.len() as u64;
-        let totals = device.room("totals of slices", bytes)?;
+        let words = pixels.len() as u64;
+        let totals = device.room("totals of slices", 4 * words)?;
         let bindings = [(4, bits), (6, &*slices), (7, &*totals)];
         device.dispatch(|pipelines| &pipelines.distribution_slices, &bindings, workgroups(pixels.len() as u32));
-        let totals = words_of(&device.read(&[(&totals, bytes)])?);
+        let totals = device.read(&[(&totals, words)])?;
         for (&(cell, _), total) in pixels.iter().zip(totals) {
             *tally.shared.entry(cell).or_default() += total;
         }

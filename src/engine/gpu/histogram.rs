@@ -2,7 +2,6 @@
 //!
 //! One dispatch a part and column; parts that fit are counted into one table before it is read back.
 
-use super::count::words_of;
 use super::device::{Device, workgroups};
 use super::layout::HistogramHeader;
 use super::layout::constants::{EDGES, OF_KEY, WORDS_PER_INVOCATION};
@@ -57,9 +56,8 @@ pub(super) fn histograms(
                 [(0, &*header), (1, &*keys), (2, &*table.bins), (3, &*bits), (4, &*area), (5, &*table.counts)];
             let groups = workgroups(part.rows().div_ceil(32)).div_ceil(WORDS_PER_INVOCATION);
             device.dispatch(|pipelines| &pipelines.histogram, &bindings, groups);
+            device.pace(u64::from(part.rows()))?;
         }
-        // So that the device works on this part while the host prepares the next.
-        device.submit();
     }
     read(device, &mut tables)?;
     Ok(tables.into_iter().map(|table| table.histogram).collect())
@@ -90,8 +88,8 @@ impl Table {
         })
     }
 
-    fn bytes(&self) -> u64 {
-        4 * (self.histogram.counts.len() + self.histogram.nulls.len() + self.histogram.outside.len()) as u64
+    fn words(&self) -> u64 {
+        (self.histogram.counts.len() + self.histogram.nulls.len() + self.histogram.outside.len()) as u64
     }
 
     /// Adds counts as the shader lays them out: `[group][bins, nulls, outside]`.
@@ -111,14 +109,14 @@ fn read(device: &mut Device, tables: &mut [Table]) -> Result<(), EngineError> {
     if tables.is_empty() {
         return Ok(());
     }
-    let buffers: Vec<(&Counted, u64)> = tables.iter().map(|table| (&*table.counts, table.bytes())).collect();
-    let words = words_of(&device.read(&buffers)?);
+    let buffers: Vec<(&Counted, u64)> = tables.iter().map(|table| (&*table.counts, table.words())).collect();
+    let words = device.read(&buffers)?;
     let mut rest = &words[..];
     for table in tables {
-        let (mine, others) = rest.split_at(table.bytes() as usize / 4);
+        let (mine, others) = rest.split_at(table.words() as usize);
         table.add(mine);
         rest = others;
-        device.clear(&table.counts, table.bytes());
+        device.clear(&table.counts, 4 * table.words());
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ pub(super) struct JobTable {
     items_per_workgroup: u32,
     jobs: Vec<Job>,
     workgroups: u32,
+    items: u64,
 }
 
 /// The part's side of the bindings of a kernel over jobs.
@@ -28,11 +29,16 @@ pub(super) struct JobBuffers {
 
 impl JobTable {
     pub fn new(part: usize, items_per_workgroup: u32) -> JobTable {
-        JobTable { part, items_per_workgroup, jobs: Vec::new(), workgroups: 0 }
+        JobTable { part, items_per_workgroup, jobs: Vec::new(), workgroups: 0, items: 0 }
     }
 
     pub fn workgroups(&self) -> u32 {
         self.workgroups
+    }
+
+    /// Items of all jobs.
+    pub fn items(&self) -> u64 {
+        self.items
     }
 
     /// Adds the pixels of `level` in a slice of points that begins and ends at pixel borders (or at the part's).
@@ -61,6 +67,7 @@ impl JobTable {
             }
         };
         (job.item_from, job.item_to) = (items.start, items.end);
+        self.items += items.len() as u64;
         self.workgroups += (items.len() as u32).div_ceil(self.items_per_workgroup);
         self.jobs.push(job);
     }

@@ -54,11 +54,19 @@ pub struct GpuOptions {
     /// A step of work that takes longer than this is taken for a hang. Steps are small: one part, some milliseconds on a
     /// GPU and less than a second in software.
     pub hang_timeout: Duration,
+    /// A text in the shaders, and another in its place: so that tests see themselves fail.
+    #[cfg(test)]
+    pub(crate) broken: Option<(&'static str, &'static str)>,
 }
 
 impl Default for GpuOptions {
     fn default() -> GpuOptions {
-        GpuOptions { budget_bytes: None, hang_timeout: Duration::from_secs(10) }
+        GpuOptions {
+            budget_bytes: None,
+            hang_timeout: Duration::from_secs(10),
+            #[cfg(test)]
+            broken: None,
+        }
     }
 }
 
@@ -126,7 +134,9 @@ impl Engine for GpuEngine {
 
     fn count(&self, selection: &Selection, tiles: &[TileId], cancel: &Cancel) -> Result<Vec<CountGrid>, EngineError> {
         let (tiles, cancel) = (tiles.to_vec(), cancel.clone());
-        self.run(selection, move |device, parts, selection| count::count(device, parts, selection, &tiles, &cancel))
+        let counted =
+            self.run(selection, move |device, parts, selection| count::count(device, parts, selection, &tiles, &cancel))?;
+        Ok(counted.into_grids())
     }
 
     fn histograms(

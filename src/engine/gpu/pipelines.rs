@@ -1,6 +1,8 @@
 //! The compute pipelines: one per entry point of the shaders, made when the device is opened.
 
+use super::GpuOptions;
 use super::shaders::{self, Source};
+use std::borrow::Cow;
 use wgpu::{ComputePipeline, ComputePipelineDescriptor, ShaderModuleDescriptor, ShaderSource};
 
 pub(super) struct Pipelines {
@@ -17,9 +19,9 @@ pub(super) struct Pipelines {
 }
 
 impl Pipelines {
-    pub fn new(device: &wgpu::Device) -> Pipelines {
+    pub fn new(device: &wgpu::Device, options: &GpuOptions) -> Pipelines {
         let module = |source: &Source| {
-            let wgsl = ShaderSource::Wgsl(source.wgsl.into());
+            let wgsl = ShaderSource::Wgsl(wgsl(source, options));
             device.create_shader_module(ShaderModuleDescriptor { label: Some(source.name), source: wgsl })
         };
         let pipeline = |module: &wgpu::ShaderModule, entry: &str| {
@@ -46,5 +48,18 @@ impl Pipelines {
             distribution: pipeline(&distribution, "distribution"),
             distribution_slices: pipeline(&distribution, "distribution_slices"),
         }
+    }
+}
+
+#[cfg(not(test))]
+fn wgsl(source: &Source, _: &GpuOptions) -> Cow<'static, str> {
+    Cow::Borrowed(source.wgsl)
+}
+
+#[cfg(test)]
+fn wgsl(source: &Source, options: &GpuOptions) -> Cow<'static, str> {
+    match options.broken {
+        Some((text, other)) => Cow::Owned(source.wgsl.replace(text, other)),
+        None => Cow::Borrowed(source.wgsl),
     }
 }

@@ -63,15 +63,14 @@ impl DeviceSelection {
             return Ok(vec![parts.dataset.rows()]);
         }
         let planes = SelectionShape::of(0, self.groups.len(), false).planes as usize;
-        let bytes = (parts.dataset.parts.len() * planes * 4) as u64;
-        let totals = device.room(TOTALS, bytes)?;
+        let words = (parts.dataset.parts.len() * planes) as u64;
+        let totals = device.room(TOTALS, 4 * words)?;
         for part in 0..parts.dataset.parts.len() {
             cancel.check()?;
             self.build(device, parts, part, &totals, (part * planes) as u32)?;
-            // So that the device works on this part while the host uploads the next.
-            device.submit();
+            device.pace(u64::from(parts.dataset.parts[part].rows()))?;
         }
-        let read = super::count::words_of(&device.read(&[(&totals, bytes)])?);
+        let read = device.read(&[(&totals, words)])?;
         let total = |group: usize| read.iter().skip(group).step_by(planes).map(|&points| u64::from(points)).sum();
         Ok((0..self.groups.len()).map(total).collect())
     }

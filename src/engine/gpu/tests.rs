@@ -69,19 +69,21 @@ fn large(part_points: usize) -> (tempfile::TempDir, Arc<Dataset>) {
     (folder, Arc::new(dataset))
 }
 
-/// All that two engines answer about a filter, for every zoom.
-fn compare(cpu: &dyn Engine, gpu: &dyn Engine, filter: &Filter, groups: &Arc<Groups>, zooms: impl Iterator<Item = u8>) {
+/// Compares all that two engines answer about a filter, at some zooms.
+fn compare(cpu: &dyn Engine, gpu: &dyn Engine, filter: &Filter, groups: &Arc<Groups>, zooms: &[u8]) -> Result<(), String> {
     let (filter, never) = (Arc::new(filter.clone()), Cancel::never());
     let (on_cpu, on_gpu) = (cpu.select(&filter, groups, &never).unwrap(), gpu.select(&filter, groups, &never).unwrap());
-    assert_eq!(on_cpu.counts, on_gpu.counts);
-    for z in zooms {
+    let same = |what: &str, same: bool| if same { Ok(()) } else { Err(format!("{what} differ under '{}'", filter.canonical())) };
+    same("selected points", on_cpu.counts == on_gpu.counts)?;
+    for &z in zooms {
         let zoom = Zoom::new(z).unwrap();
         let heavy = TileId::containing(WorldPoint { x: 1 << 30, y: 3 << 29 }, zoom);
-        let tiles: Vec<TileId> = (-1..=1).filter_map(|dx| heavy.neighbour(dx, 0)).collect();
+        let dense = TileId::containing(WorldPoint { x: 0x8155_5555, y: 0x5133_3333 }, zoom);
+        let tiles: Vec<TileId> = (-1..=1).filter_map(|dx| heavy.neighbour(dx, 0)).chain([dense]).collect();
         let expected = cpu.count(&on_cpu, &tiles, &never).unwrap();
-        assert!(expected == gpu.count(&on_gpu, &tiles, &never).unwrap(), "tiles of zoom {z} differ");
+        same(&format!("tiles of zoom {z}"), expected == gpu.count(&on_gpu, &tiles, &never).unwrap())?;
         let expected = cpu.distribution(&on_cpu, zoom, &never).unwrap();
-        assert_eq!(expected, gpu.distribution(&on_gpu, zoom, &never).unwrap(), "zoom {z}");
+        same(&format!("distributions of zoom {z}"), expected == gpu.distribution(&on_gpu, zoom, &never).unwrap())?;
     }
     let requests = [
         HistogramRequest { column: ColumnId(1), bins: Bins::Edges((0..=10_000).step_by(2).collect()) },
@@ -94,14 +96,17 @@ fn compare(cpu: &dyn Engine, gpu: &dyn Engine, filter: &Filter, groups: &Arc<Gro
     let area = Region::of_boxes(vec![TileId::new(1, 0, 0).unwrap().world_box()]);
     for area in [None, Some(&area)] {
         let expected = cpu.histograms(&on_cpu, &requests, area, &never).unwrap();
-        assert_eq!(expected, gpu.histograms(&on_gpu, &requests, area, &never).unwrap());
+        same("histograms", expected == gpu.histograms(&on_gpu, &requests, area, &never).unwrap())?;
     }
+    Ok(())
 }
 
 fn filters() -> [Filter; 3] {
     let sizes = |ranges: &[(u64, u64)]| Predicate::Keys { column: ColumnId(1), ranges: ranges.to_vec() };
     let area = Region::of_boxes(vec![TileId::new(2, 1, 1).unwrap().world_box()]);
     let nested = Predicate::And(vec![
+        // Passed by whole blocks.
+        sizes(&[(0, u64::MAX)]),
         Predicate::Or(vec![sizes(&[(0, 4_000)]), Predicate::Outside(area)]),
         Predicate::Or(vec![Predicate::And(vec![sizes(&[(2_000, 9_000)]), sizes(&[(0, 3_000), (3_002, 8_999)])]), sizes(&[(1, 50)])]),
     ]);
@@ -117,8 +122,8 @@ fn cpu_and_gpu_agree_on_large_parts_and_many_groups() {
         let by_name = Arc::new(Groups::by_column(&dataset, ColumnId(0), &[]).unwrap());
         assert_eq!(by_name.len(), crate::engine::GROUPS_MAX);
         for filter in filters() {
-            compare(&cpu, &gpu, &filter, &Arc::new(Groups::none(&dataset)), 0..=24);
-            compare(&cpu, &gpu, &filter, &by_name, [0, 7, 9, 24].into_iter());
+            compare(&cpu, &gpu, &filter, &Arc::new(Groups::none(&dataset)), &[0, 1, 5, 8, 9, 10, 13, 16, 20, 24]).unwrap();
+            compare(&cpu, &gpu, &filter, &by_name, &[0, 7, 9, 24]).unwrap();
         }
     }
 }
@@ -128,8 +133,58 @@ fn dispatches_wider_than_the_device_go_on_in_the_next_row() {
     let Some(gpu) = gpu() else { return };
     let (_folder, dataset) = large(1 << 23);
     let (cpu, engine) = (CpuEngine::new(dataset.clone()), GpuEngine::new(gpu.clone(), dataset.clone()));
-    gpu.run(|device| Ok(device.set_workgroups_across_max(7))).unwrap();
-    compare(&cpu, &engine, &filters()[1], &Arc::new(Groups::none(&dataset)), [0, 5, 20].into_iter());
+    gpu.run(|device| {
+        device.set_workgroups_across_max(7);
+        Ok(())
+    })
+    .unwrap();
+    compare(&cpu, &engine, &filters()[1], &Arc::new(Groups::none(&dataset)), &[0, 5, 20]).unwrap();
+}
+
+/// Faults in every kernel, each a text of the WGSL and another in its place.
+const FAULTS: [(&str, &str); 17] = [
+    // select
+    ("&& at_most(key, range_last(low))", ""),
+    ("passed = asked;", "passed = 0u;"),
+    ("passed = points & ~passed;", "passed = points;"),
+    ("passed |= mask[word];", ""),
+    ("any |= found[group];", "any = found[group];"),
+    ("16u * (position % 2u)", "0u"),
+    // rank
+    ("if local >= distance", "if local > distance"),
+    ("+= sums[", "= sums["),
+    // count
+    ("counts[pixel + group * TILE_PIXELS] += points;", "counts[pixel + group * TILE_PIXELS] = points;"),
+    ("even_bits(code >> 1u) * 256u", "even_bits(code) * 256u"),
+    ("code |= cells[cell] << (32u - shift);", ""),
+    ("cells[inside + step] >> shift == pixel", "false"),
+    ("& head & tail", "& head"),
+    // distribution
+    ("totals.large[atomicAdd(&totals.large_len, 1u)] = points;", "totals.large[atomicAdd(&totals.large_len, 1u)] = 5u;"),
+    ("slice_totals[index] = total", "slice_totals[index] = 1u + total"),
+    // histogram
+    ("select(bin, outside, bin == NO_BIN)", "bin"),
+    ("wanted &= area[word];", "wanted |= area[word];"),
+];
+
+#[test]
+fn a_fault_in_any_kernel_is_noticed() {
+    if gpu().is_none() {
+        return;
+    }
+    let (_folder, dataset) = large(170_000);
+    let cpu = CpuEngine::new(dataset.clone());
+    let groups = [Groups::none(&dataset), Groups::by_column(&dataset, ColumnId(0), &[]).unwrap()].map(Arc::new);
+    let differs = |broken: Option<(&'static str, &'static str)>| {
+        let gpu = own_gpu(&GpuOptions { broken, ..GpuOptions::default() }).expect("there was one a moment ago");
+        let engine = GpuEngine::new(gpu, dataset.clone());
+        groups.iter().find_map(|groups| compare(&cpu, &engine, &filters()[1], groups, &[0, 7, 11, 22]).err())
+    };
+    assert_eq!(differs(None), None);
+    for fault in FAULTS {
+        let noticed = differs(Some(fault));
+        assert!(noticed.is_some(), "nobody noticed {fault:?}");
+    }
 }
 
 #[test]
@@ -208,7 +263,11 @@ fn a_lost_device_is_opened_again_and_then_the_cpu_counts() {
         seen.push((engine.info().backend, engine.info().trouble.is_some()));
         if engine.info().backend == "gpu" {
             let gpu = Gpu::shared(Adapters::Any, &GpuOptions::default()).unwrap();
-            gpu.run(|device| Ok(device.destroy())).unwrap();
+            gpu.run(|device| {
+                device.destroy();
+                Ok(())
+            })
+            .unwrap();
         }
     }
     assert_eq!(seen, [("gpu", false), ("gpu", true), ("cpu", true)]);
@@ -220,7 +279,7 @@ fn a_driver_that_does_not_return_is_noticed_by_everybody() {
     let Some(gpu) = own_gpu(&options) else { return };
     // The GPU's thread is stuck until the end of this test.
     let (release, stuck) = std::sync::mpsc::channel::<()>();
-    let first = gpu.run(move |_| Ok(drop(stuck.recv())));
+    let first = gpu.run(move |_| Ok(stuck.recv().is_ok()));
     assert!(matches!(first, Err(EngineError::DeviceLost(_))));
     let second = gpu.run(|_| Ok(()));
     assert!(matches!(second, Err(EngineError::DeviceLost(_))));
@@ -230,7 +289,11 @@ fn a_driver_that_does_not_return_is_noticed_by_everybody() {
 
 #[test]
 fn a_device_that_does_not_finish_is_lost() {
-    let options = GpuOptions { hang_timeout: Duration::from_nanos(1), ..GpuOptions::default() };
+    // A shader that takes far longer than it is given.
+    let slow = "var slow = 0u; for (var i = 0u; i < 1000000u; i++) { slow = slow * 5u + keys[i % 7u]; } \
+                if slow == 1u { return; } var passed = 0u;";
+    let broken = Some(("var passed = 0u;", slow));
+    let options = GpuOptions { hang_timeout: Duration::from_millis(20), broken, ..GpuOptions::default() };
     let Some(gpu) = own_gpu(&options) else { return };
     let (_folder, dataset) = large(1 << 23);
     let engine = GpuEngine::new(gpu, dataset.clone());
