@@ -5,6 +5,7 @@
 //! has gone; `main` takes such an error for success.
 
 pub mod bench;
+pub mod engine;
 pub mod generate;
 pub mod ingest;
 pub mod progress;

@@ -2,8 +2,8 @@
 //!
 //! Arguments, and opening what they name; the work is [`crate::service`]'s and [`crate::server`]'s.
 
+use super::engine::EngineArgs;
 use crate::dataset::Dataset;
-use crate::engine::cpu::CpuEngine;
 use crate::server::{self, App, Options};
 use crate::service::{Limits, Service, Source};
 use anyhow::{Context, bail, ensure};
@@ -24,6 +24,9 @@ pub struct ServeArgs {
     /// Datasets: folders that `pointillist ingest` has made
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub engine: EngineArgs,
 
     /// Address and port; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", env = "POINTILLIST_LISTEN")]
@@ -62,7 +65,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     let mut sources = Vec::new();
     let mut paths_by_name: BTreeMap<String, PathBuf> = BTreeMap::new();
     for path in &args.paths {
-        let source = opened(path)?;
+        let source = opened(path, &args.engine)?;
         let name = source.name().to_owned();
         ensure!(
             !RESERVED_NAMES.contains(&name.as_str()) && !name.starts_with('_'),
@@ -94,10 +97,10 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     said.context("cannot say where the server listens")
 }
 
-fn opened(path: &Path) -> anyhow::Result<Source> {
+fn opened(path: &Path, engine: &EngineArgs) -> anyhow::Result<Source> {
     ensure!(path.exists(), "{} does not exist: give a folder that `pointillist ingest` has made", path.display());
     let dataset = Arc::new(Dataset::open(path)?);
-    let engine = Arc::new(CpuEngine::new(dataset.clone()));
+    let engine = engine.open(dataset.clone())?;
     Source::new(dataset, engine).with_context(|| format!("the default style in {} is wrong", path.display()))
 }
 

@@ -7,20 +7,25 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use std::sync::Arc;
 
+/// `degraded` while an engine reports trouble: it answers, but not as it was asked to.
 pub async fn health(State(app): State<Arc<App>>) -> Response {
+    let mut status = "ok";
     let datasets: Vec<_> = app
         .service
         .sources()
         .values()
         .map(|source| {
             let engine = source.engine().info();
+            if engine.trouble.is_some() {
+                status = "degraded";
+            }
             json!({
                 "name": source.name(), "rows": source.dataset().rows(), "data_version": source.data_version(), "engine": engine,
             })
         })
         .collect();
     let body = json!({
-        "status": "ok",
+        "status": status,
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": app.started.elapsed().as_secs(),
         "datasets": datasets,
