@@ -267,8 +267,17 @@ test("the plain Leaflet page draws the server's tiles", async ({ dashboard, stat
   await expect(page.locator("#legend strong")).toHaveText(stats.rows.toLocaleString("en-US"));
   await expect(page.locator(".leaflet-tile-loaded").first()).toBeAttached();
   await page.waitForTimeout(500);
+  // Points on land must not be under it.
+  const shown = await page.evaluate(async () => {
+    const tiles = [...document.querySelectorAll<HTMLImageElement>(".leaflet-tile-loaded")];
+    const panes = document.querySelector<HTMLElement>(".leaflet-tile-pane");
+    const land = document.querySelector<HTMLElement>(".leaflet-land-pane");
+    return { tiles: tiles.length, above: Number(getComputedStyle(panes ?? document.body).zIndex) > Number(getComputedStyle(land ?? document.body).zIndex) };
+  });
+  expect(shown.tiles).toBeGreaterThan(0);
+  expect(shown.above, "tiles lie above the land").toBe(true);
   const image = await dashboard.pixels();
   const colours = new Set<number>();
   for (let p = 0; p < image.data.length; p += 4) colours.add(((image.data[p] ?? 0) << 16) | ((image.data[p + 1] ?? 0) << 8) | (image.data[p + 2] ?? 0));
-  expect(colours.size).toBeGreaterThan(40);
+  expect(colours.size).toBeGreaterThan(200);
 });

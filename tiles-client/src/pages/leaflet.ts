@@ -25,7 +25,10 @@ async function show(): Promise<void> {
   const map = L.map("map", { preferCanvas: true, fadeAnimation: false, maxBounds: [[-90, -200], [90, 200]] });
   map.fitBounds([[south, west], [north, east]]);
   const land: GeoJSON.FeatureCollection = await (await fetch(`${import.meta.env.BASE_URL}basemap.json`)).json();
+  // Leaflet draws shapes above tiles unless they have a pane below.
+  map.createPane("land").style.zIndex = "100";
   L.geoJSON(land, {
+    pane: "land",
     filter: ({ properties }) => properties?.["kind"] !== "city",
     interactive: false,
     attribution: "Natural Earth",
