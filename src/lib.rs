@@ -13,6 +13,7 @@ pub mod generate;
 pub mod histogram;
 pub mod ingest;
 pub mod points;
+pub mod prewarm;
 pub mod server;
 pub mod service;
 pub mod shade;

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod engine;
 pub mod generate;
 pub mod ingest;
+pub mod prewarm;
 pub mod progress;
 pub mod serve;
 
@@ -26,6 +27,7 @@ pub struct Cli {
 pub enum Command {
     Bench(bench::BenchArgs),
     Ingest(Box<ingest::IngestArgs>),
+    Prewarm(prewarm::PrewarmArgs),
     Generate(generate::GenerateArgs),
     Serve(serve::ServeArgs),
 }
@@ -39,6 +41,7 @@ impl Cli {
         match self.command {
             Command::Bench(args) => bench::run(args),
             Command::Ingest(args) => ingest::run(*args),
+            Command::Prewarm(args) => prewarm::run(args),
             Command::Generate(args) => generate::run(args),
             Command::Serve(args) => serve::run(args),
         }
