@@ -12,7 +12,6 @@ dictionaries.
 import argparse
 import os
 import pathlib
-import resource
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 VENV = HERE / ".venv"
-DUCKDB = "duckdb==1.4.*"
+DUCKDB = "duckdb==2.0.0"
 
 
 def with_duckdb():
@@ -33,26 +32,27 @@ def with_duckdb():
     os.execv(python, [str(python), __file__, *sys.argv[1:]])
 
 
+# Steps that spread 32 bits to the even positions of 64 (Bit Twiddling Hacks, as in src/world/morton.rs): shift, mask.
+SPREAD = [(16, 0x0000FFFF0000FFFF), (8, 0x00FF00FF00FF00FF), (4, 0x0F0F0F0F0F0F0F0F),
+          (2, 0x3333333333333333), (1, 0x5555555555555555)]
+
+
 def spread(x):
-    """SQL that spreads 32 bits to the even positions of 64 (Bit Twiddling Hacks, as in src/world/morton.rs)."""
-    v = x
-    for shift, mask in [(16, 0x0000FFFF0000FFFF), (8, 0x00FF00FF00FF00FF), (4, 0x0F0F0F0F0F0F0F0F),
-                        (2, 0x3333333333333333), (1, 0x5555555555555555)]:
-        v = f"spread_{shift}({v})"
-    return v
+    for shift, _ in SPREAD:
+        x = f"spread_{shift}({x})"
+    return x
 
 
 def duckdb_ingest(source, lon, lat, target):
     import duckdb
 
     db = duckdb.connect()
-    for shift, mask in [(16, 0x0000FFFF0000FFFF), (8, 0x00FF00FF00FF00FF), (4, 0x0F0F0F0F0F0F0F0F),
-                        (2, 0x3333333333333333), (1, 0x5555555555555555)]:
+    for shift, mask in SPREAD:
         # A shift that would push out bits is refused by DuckDB: multiply instead, below 2^63.
         db.execute(f"CREATE MACRO spread_{shift}(v) AS ((v::UBIGINT | (v::UBIGINT * {1 << shift}::UBIGINT)) & {mask}::UBIGINT)")
     x = f"floor(({lon} / 360 + 0.5) * 4294967296)::UBIGINT & 4294967295::UBIGINT"
     y = f"floor((0.5 - ln((1 + sin(radians({lat}))) / (1 - sin(radians({lat})))) / (4 * pi())) * 4294967296)::UBIGINT"
-    # 32 bits spread to 63: y's may reach bit 62, so that twice it fits 64 bits.
+    # The spread y reaches bit 62, so that twice it still fits 64 bits.
     key = f"({spread(x)} | ({spread(y)} * 2::UBIGINT))"
     reader = f"read_parquet('{source}')" if source.endswith(".parquet") else f"read_csv('{source}', sample_size=20480)"
     db.execute(
@@ -63,14 +63,12 @@ def duckdb_ingest(source, lon, lat, target):
 
 def measured(command):
     """Seconds, processor seconds and peak bytes of a command."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - started
     if status != 0:
         sys.exit(f"failed: {' '.join(map(str, command))}")
-    del before
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 

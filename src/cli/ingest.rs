@@ -4,12 +4,13 @@
 
 use super::progress::{Progress, Unit};
 use crate::dataset::PART_POINTS_MAX;
+use crate::dataset::manifest::MANIFEST_FILE;
 use crate::dataset::write::Replace;
 use crate::filter::Expr;
-use crate::ingest::{ColumnWishes, Crs, DialectWishes, IngestOptions, Observer, Step, StepProgress, Summary, ingest, preset};
+use crate::ingest::{ColumnWishes, Crs, DialectWishes, IngestOptions, Observer, Step, StepProgress, Summary, cache, ingest, preset};
 use indicatif::{HumanBytes, HumanCount};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Make a dataset from files of points
 ///
@@ -159,9 +160,24 @@ pub fn run(args: IngestArgs) -> anyhow::Result<()> {
     if args.json {
         writeln!(stdout, "{}", serde_json::to_string_pretty(&summary_json(&summary, &options))?)?;
     } else {
-        write!(stdout, "{}", summary_text(&summary, &options))?;
+        write!(stdout, "{}", summary_text(&summary, &options.output))?;
     }
     Ok(())
+}
+
+/// The dataset that `path` means: the folder itself if it holds one, or else the raw files there, ingested into the cache
+/// folder the first time.
+pub fn dataset_folder(path: &Path, input: &InputArgs) -> anyhow::Result<PathBuf> {
+    if path.join(MANIFEST_FILE).is_file() {
+        return Ok(path.to_owned());
+    }
+    let options = input.options(vec![path.to_owned()], PathBuf::new());
+    let cached = cache::find_or_ingest(&options, &cache::default_root()?, &Terminal)?;
+    match &cached.made {
+        Some(summary) => eprint!("{}", summary_text(summary, &cached.folder)),
+        None => eprintln!("note: {} was ingested before, into {}", path.display(), cached.folder.display()),
+    }
+    Ok(cached.folder)
 }
 
 /// Progress on stderr.
@@ -191,7 +207,7 @@ impl StepProgress for Progress {
     }
 }
 
-fn summary_text(summary: &Summary, options: &IngestOptions) -> String {
+fn summary_text(summary: &Summary, output: &Path) -> String {
     use std::fmt::Write;
     let manifest = &summary.manifest;
     let mut text = String::new();
@@ -213,7 +229,7 @@ fn summary_text(summary: &Summary, options: &IngestOptions) -> String {
     let _ = writeln!(
         text,
         "{} in, {} out, {:.1} s{peak}: {}",
-        HumanBytes(summary.input_bytes), HumanBytes(summary.output_bytes), summary.seconds, options.output.display()
+        HumanBytes(summary.input_bytes), HumanBytes(summary.output_bytes), summary.seconds, output.display()
     );
     text
 }

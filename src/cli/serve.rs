@@ -18,10 +18,11 @@ use std::time::Duration;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   pointillist serve towers
+  pointillist serve cells.csv.gz
   pointillist serve towers ships --listen 0.0.0.0:8080 --cache-size 2GB
 Tiles are at /{dataset}/{z}/{x}/{y}.png, the page at /.")]
 pub struct ServeArgs {
-    /// Datasets: folders that `pointillist ingest` has made
+    /// Datasets: folders that `pointillist ingest` has made, or raw files, which are ingested into a cache folder first
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 
@@ -98,8 +99,9 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 fn opened(path: &Path, engine: &EngineArgs) -> anyhow::Result<Source> {
-    ensure!(path.exists(), "{} does not exist: give a folder that `pointillist ingest` has made", path.display());
-    let dataset = Arc::new(Dataset::open(path)?);
+    ensure!(path.exists(), "{} does not exist: give a folder that `pointillist ingest` has made, or a raw file", path.display());
+    let folder = super::ingest::dataset_folder(path, &super::ingest::InputArgs::default())?;
+    let dataset = Arc::new(Dataset::open(&folder)?);
     let engine = engine.open(dataset.clone())?;
     Source::new(dataset, engine).with_context(|| format!("the default style in {} is wrong", path.display()))
 }

@@ -329,6 +329,23 @@ fn a_killed_ingest_leaves_no_dataset() {
     assert!(!leftover.exists());
 }
 
+/// Goal: a raw file is served, and what was made of it is found again.
+#[test]
+fn a_raw_file_is_served_from_the_cache() {
+    let folder = tempdir().unwrap();
+    let input = written(folder.path(), "a.csv.gz", gzip(as_csv(&sample_rows(500), ',').as_bytes()));
+    let cache = folder.path().join("cache");
+    let entries = || fs::read_dir(cache.join("pointillist")).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        let served = crate::served::Served::start_in(&input, &[], &[("XDG_CACHE_HOME", &cache)]);
+        assert!(served.get("/a/stats").text().contains("500"));
+        made.push((entries(), fs::metadata(entries()[0].join("dataset.json")).unwrap().modified().unwrap()));
+    }
+    assert_eq!(made[0].0.len(), 1);
+    assert_eq!(made[0], made[1], "the second time nothing is ingested");
+}
+
 #[test]
 fn an_existing_output_is_replaced_only_by_force() {
     let folder = tempdir().unwrap();

@@ -97,11 +97,17 @@ pub struct Served {
 
 impl Served {
     pub fn start(dataset: &Path, arguments: &[&str]) -> Served {
+        Served::start_in(dataset, arguments, &[])
+    }
+
+    /// As [`Served::start`], with these variables in the environment.
+    pub fn start_in(dataset: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Served {
         let mut child = Command::new(PROGRAM)
             .arg("serve")
             .arg(dataset)
             .args(["--listen", "127.0.0.1:0"])
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
