@@ -129,10 +129,14 @@ pub async fn stats(
             };
             // With a colour for each, also where the dataset's own style colours by count.
             let style = Style { cmap: None, hide: Default::default(), ..view.style.clone() };
-            Ok((rows, Legend::new(&style, &categories, &Default::default(), 0)?.categories))
+            let summaries = match view.filter.is_all() {
+                true => Vec::new(),
+                false => view.source.crossfilter().summaries(&view.filter, None, cancel)?,
+            };
+            Ok((rows, Legend::new(&style, &categories, &Default::default(), 0)?.categories, summaries))
         }
     });
-    let (rows, categories) = categories.await?;
+    let (rows, categories, summaries) = categories.await?;
     let manifest = &source.dataset().manifest;
     let categories: Vec<Value> = categories
         .iter()
@@ -142,10 +146,23 @@ pub async fn stats(
         .columns
         .iter()
         .map(|column| {
-            json!({
+            let mut described = json!({
                 "name": column.name, "type": column.kind, "min": json_of(&column.min), "max": json_of(&column.max),
                 "nulls": column.nulls, "distinct": column.distinct, "hot": true,
-            })
+            });
+            // Of a selection, what is true of it; how many distinct values it has is not known.
+            if let Some(summary) = summaries.iter().find(|summary| summary.column == column.name) {
+                let quantiles: Vec<Value> =
+                    summary.quantiles.iter().map(|q| json!({ "share": q.share, "value": json_of(&q.value) })).collect();
+                described["min"] = json_of(&summary.min);
+                described["max"] = json_of(&summary.max);
+                described["nulls"] = json!(summary.nulls);
+                described["count"] = json!(summary.count);
+                described["mean"] = json!(summary.mean);
+                described["quantiles"] = json!(quantiles);
+                described["distinct"] = Value::Null;
+            }
+            described
         })
         .collect();
     let body = json!({

@@ -3,26 +3,31 @@
 //! ```text
 //! /                                 the map and dashboard             [page]
 //! /catalog /{dataset}.json /stats   what there is                     [documents]
+//! /histogram /crossfilter /points   questions about values and rows  [questions, export]
 //! /{dataset}/{z}/{x}/{y}.png|npy    tiles                             [tiles]
 //! /health /ready /metrics           for operators                     [operating]
 //! ```
 
 mod caching;
 mod documents;
+mod export;
 mod observe;
 mod operating;
 mod page;
 mod problem;
 mod query;
+mod questions;
 mod run;
 mod tiles;
 
 pub use run::{ServeError, serve};
 
+use crate::engine::Cancel;
 use crate::service::{Service, View};
 use axum::Router;
 use axum::http::{HeaderName, header};
-use axum::routing::get;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
 use lru::LruCache;
 use problem::Problem;
 use std::num::NonZeroUsize;
@@ -34,6 +39,12 @@ use tower_http::cors::{Any, CorsLayer};
 
 /// Query strings whose views are remembered. A view is some hundred bytes, its query string at most [`URI_BYTES_MAX`].
 const VIEWS_MAX: NonZeroUsize = NonZeroUsize::new(2048).expect("2048 is not 0");
+
+/// Clients whose last question is remembered.
+const CLIENTS_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("4096 is not 0");
+
+/// The largest body: thirty brushes of a thousand values are smaller.
+const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// The longest path and query that is looked at: room for a filter of the length limit, percent-encoded.
 const URI_BYTES_MAX: usize = 16 << 10;
@@ -62,6 +73,8 @@ pub struct App {
     started: Instant,
     /// Views by dataset and raw query string, so that a map's tiles parse their query once.
     views: Mutex<LruCache<(String, String), Arc<View>>>,
+    /// What each client last asked of a dataset's crossfilter, to be stopped by its next question.
+    clients: Mutex<LruCache<(String, String), Cancel>>,
     http: observe::HttpMetrics,
 }
 
@@ -74,6 +87,7 @@ impl App {
             is_ready: AtomicBool::new(true),
             started: Instant::now(),
             views: Mutex::new(LruCache::new(VIEWS_MAX)),
+            clients: Mutex::new(LruCache::new(CLIENTS_MAX)),
             http,
         })
     }
@@ -111,9 +125,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/{dataset}/legend.json", get(documents::legend_json))
         .route("/{dataset}/legend.png", get(documents::legend_png))
         .route("/{dataset}/legend@2x.png", get(documents::legend_png))
+        .route("/{dataset}/histogram", get(questions::histogram))
+        .route("/{dataset}/crossfilter", post(questions::crossfilter))
+        .route("/{dataset}/points", get(questions::points))
         .route("/{dataset}/{z}/{x}/{file}", get(tiles::tile))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CompressionLayer::new())
         .layer(axum::middleware::from_fn_with_state(app.clone(), observe::observe))
         .layer(cors)

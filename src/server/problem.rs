@@ -46,6 +46,7 @@ impl Problem {
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Problem {
         let status = match &error {
+            ServiceError::Filter(error) => return error.clone().into(),
             ServiceError::Invalid(_) => StatusCode::BAD_REQUEST,
             ServiceError::Overloaded { .. } | ServiceError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             ServiceError::DeadlinePassed => StatusCode::GATEWAY_TIMEOUT,

@@ -1,7 +1,7 @@
 //! Query strings: which parameters an address knows, and what they mean for a view.
 
 use super::{App, Problem};
-use crate::filter::{Filter, FilterError, parse};
+use crate::filter::{Filter, FilterError, Region};
 use crate::service::{Source, View};
 use crate::shade::Style;
 use crate::world::{BoundsError, LonLatBox};
@@ -30,6 +30,14 @@ pub const IMAGE: Known = Known { scope: "image", lists: &[FILTER, VERSION, &Styl
 /// All that counts depend on.
 pub const COUNTS: Known = Known { scope: "counts", lists: &[FILTER, VERSION, &["by", "dtype"]] };
 pub const LEGEND: Known = Known { scope: "legend", lists: &[FILTER, VERSION, &Style::PARAMETERS, &["zoom"]] };
+pub const HISTOGRAM: Known = Known {
+    scope: "histogram",
+    lists: &[FILTER, VERSION, &["bbox", "bins", "by", "column", "limit", "max", "min", "scale", "search"]],
+};
+pub const POINTS: Known = Known {
+    scope: "points",
+    lists: &[FILTER, VERSION, &["bbox", "columns", "format", "limit", "offset", "pixel", "tile"]],
+};
 pub const STATS: Known = Known { scope: "stats", lists: &[FILTER, VERSION, &["by", "bbox"]] };
 
 /// The parameters of a request, percent-decoded; each known to the address and given once.
@@ -87,24 +95,43 @@ impl Query {
     /// The filter over a dataset: `filter`, inside of `bbox` where the address takes one.
     ///
     /// # Errors
-    /// Another language, or a text that is no filter of the dataset.
+    /// As [`Query::filter_alone`]; or four numbers that are no box.
     pub fn filter(&self, source: &Source) -> Result<Filter, Problem> {
+        let alone = self.filter_alone(source)?;
+        let Some(LonLatBox { west, south, east, north }) = self.bbox()? else { return Ok(alone) };
+        let inside = format!("S_INTERSECTS(geometry, BBOX({west}, {south}, {east}, {north}))");
+        let text = match self.get("filter").map(str::trim) {
+            None | Some("") => inside,
+            Some(text) => format!("({text}) AND {inside}"),
+        };
+        Ok(Filter::parse(&text, source.dataset())?)
+    }
+
+    /// The filter without the box.
+    ///
+    /// # Errors
+    /// Another language, or a text that is no filter of the dataset: 400, with the position.
+    pub fn filter_alone(&self, source: &Source) -> Result<Filter, Problem> {
         if let Some(language) = self.get("filter-lang")
             && language != "cql2-text"
         {
             let detail = format!("filter-lang={} is not served: write the filter in cql2-text", excerpt(language));
             return Err(Problem::bad_request(detail));
         }
-        let text = self.get("filter").unwrap_or_default();
-        let Some(bbox) = self.get("bbox") else { return Ok(Filter::parse(text, source.dataset())?) };
-        let LonLatBox { west, south, east, north } =
-            bbox.parse().map_err(|error: BoundsError| Problem::bad_request(error.to_string()))?;
-        let inside = format!("S_INTERSECTS(geometry, BBOX({west}, {south}, {east}, {north}))");
-        // Parsed alone first, so that a position in an error is one in the client's text.
-        match parse(text)? {
-            None => Ok(Filter::parse(&inside, source.dataset())?),
-            Some(_) => Ok(Filter::parse(&format!("({text}) AND {inside}"), source.dataset())?),
-        }
+        Ok(Filter::parse(self.get("filter").unwrap_or_default(), source.dataset())?)
+    }
+
+    /// Where the box is, in world units.
+    ///
+    /// # Errors
+    /// Four numbers that are no box.
+    pub fn area(&self) -> Result<Option<Region>, Problem> {
+        Ok(self.bbox()?.map(|bbox| Region::of_boxes(bbox.world_boxes())))
+    }
+
+    fn bbox(&self) -> Result<Option<LonLatBox>, Problem> {
+        let parsed = |text: &str| text.parse().map_err(|error: BoundsError| Problem::bad_request(error.to_string()));
+        self.get("bbox").map(parsed).transpose()
     }
 }
 

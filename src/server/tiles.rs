@@ -113,23 +113,26 @@ impl Address {
             Some(y) => (y, Scale::Two),
             None => (stem, Scale::One),
         };
-        let number = |name: &str, text: &str| {
-            let wrong = || Problem::bad_request(format!("{name}={} is not a whole number", excerpt(text)));
-            // Digits only: `+1` and `-0` would be other names of the same tile.
-            if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-                return Err(wrong());
-            }
-            Ok(text.parse::<u64>().unwrap_or(u64::MAX))
-        };
-        let (z, x, y) = (number("z", z)?, number("x", x)?, number("y", y)?);
-        if z > u64::from(ZOOM_MAX_SERVED) {
+        let (z, x, y) = (served_number("z", z)?, served_number("x", x)?, served_number("y", y)?);
+        if z > u32::from(ZOOM_MAX_SERVED) {
             let detail = format!("zoom {z} is not served: there are the zooms 0 to {ZOOM_MAX_SERVED}");
             return Err(Problem::not_found(detail).with("minzoom", 0).with("maxzoom", ZOOM_MAX_SERVED));
         }
-        let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-        let tile = TileId::new(z as u8, narrow(x), narrow(y)).map_err(|e| Problem::bad_request(e.to_string()))?;
+        let tile = TileId::new(z as u8, x, y).map_err(|e| Problem::bad_request(e.to_string()))?;
         Ok(Address { tile, scale, is_image })
     }
+}
+
+/// A number of a tile's address. Digits only: `+1` and `-0` would be other names of the same tile. What is too large for any
+/// tile is given as the largest number.
+///
+/// # Errors
+/// 400 for anything else.
+pub fn served_number(name: &str, text: &str) -> Result<u32, Problem> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Problem::bad_request(format!("{name}={} is not a whole number", excerpt(text))));
+    }
+    Ok(text.parse().unwrap_or(u32::MAX))
 }
 
 fn dtype(uri: &Uri) -> Result<NpyDtype, Problem> {

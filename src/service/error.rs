@@ -1,6 +1,10 @@
 //! What can go wrong between a request and its answer, by what the caller can do about it.
 
+use crate::crossfilter::CrossfilterError;
+use crate::dataset::{ReadError, RowsError};
 use crate::engine::{EngineError, GroupsError};
+use crate::filter::FilterError;
+use crate::points::PointsError;
 use crate::shade::StyleError;
 use thiserror::Error;
 
@@ -10,6 +14,8 @@ pub enum ServiceError {
     /// The request asks for what cannot be: the message says what can.
     #[error("{0}")]
     Invalid(String),
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     #[error("the server is busy: {waiting} requests wait already; try again in a few seconds")]
     Overloaded { waiting: usize },
     #[error("the answer took longer than it may; try again, or ask for less")]
@@ -37,6 +43,32 @@ impl From<EngineError> for ServiceError {
 impl From<StyleError> for ServiceError {
     fn from(error: StyleError) -> ServiceError {
         ServiceError::Invalid(error.to_string())
+    }
+}
+
+impl From<CrossfilterError> for ServiceError {
+    fn from(error: CrossfilterError) -> ServiceError {
+        match error {
+            CrossfilterError::Engine(error) => error.into(),
+            CrossfilterError::Filter(error) => error.into(),
+            wrong => ServiceError::Invalid(wrong.to_string()),
+        }
+    }
+}
+
+impl From<PointsError> for ServiceError {
+    fn from(error: PointsError) -> ServiceError {
+        match error {
+            PointsError::Engine(error) => error.into(),
+            PointsError::Read(ReadError::Dataset(error)) => ServiceError::Internal(error.to_string()),
+            wrong => ServiceError::Invalid(wrong.to_string()),
+        }
+    }
+}
+
+impl From<RowsError> for ServiceError {
+    fn from(error: RowsError) -> ServiceError {
+        ServiceError::Internal(error.to_string())
     }
 }
 

@@ -33,8 +33,9 @@ pub use pipeline::{CacheBudgets, Pipeline};
 pub use pool::Priority;
 pub use source::{Source, ZOOM_MAX_SERVED};
 pub use tile::{Content, Scale, StageTimes, Tile, TileKey, TileRequest};
-pub use view::{View, ViewError};
+pub use view::{View, ViewError, column_named};
 
+use crate::engine::Cancel;
 use flight::{Boarding, Flights};
 use pool::Pool;
 use std::collections::BTreeMap;
@@ -193,10 +194,25 @@ impl Service {
     pub fn ask<T: Send + 'static>(
         &self,
         priority: Priority,
-        work: impl FnOnce(&Pipeline, &crate::engine::Cancel) -> Result<T, ServiceError> + Send + 'static,
+        work: impl FnOnce(&Pipeline, &Cancel) -> Result<T, ServiceError> + Send + 'static,
         reply: impl FnOnce(Result<T, ServiceError>) + Send + 'static,
     ) -> Ticket {
-        let cancel = crate::engine::Cancel::at(Instant::now() + self.limits.deadline);
+        self.ask_with(self.new_cancel(), priority, work, reply)
+    }
+
+    /// What says that an answer asked for now is no longer wanted.
+    pub fn new_cancel(&self) -> Cancel {
+        Cancel::at(Instant::now() + self.limits.deadline)
+    }
+
+    /// As [`Service::ask`], where others may cancel too.
+    pub fn ask_with<T: Send + 'static>(
+        &self,
+        cancel: Cancel,
+        priority: Priority,
+        work: impl FnOnce(&Pipeline, &Cancel) -> Result<T, ServiceError> + Send + 'static,
+        reply: impl FnOnce(Result<T, ServiceError>) + Send + 'static,
+    ) -> Ticket {
         let ticket = Ticket::cancelling(cancel.clone());
         let pipeline = self.pipeline.clone();
         let outcome = self.pool.submit(priority, move |refused| {

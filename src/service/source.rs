@@ -1,11 +1,14 @@
 //! A dataset as it is served: open, with its engine, its default style and its groups.
 
 use super::{ServiceError, lock};
-use crate::dataset::{ColumnId, Dataset};
-use crate::engine::{Engine, GroupKind, Groups};
+use crate::crossfilter::Crossfilter;
+use crate::dataset::{ColumnId, Dataset, write_rows};
+use crate::engine::{Cancel, Engine, GroupKind, Groups};
+use crate::points::{PointFinder, PointsQuestion};
 use crate::shade::{Category, CategoryKind, Rgb, Style, StyleError};
 use crate::world::TileId;
 use std::collections::HashMap;
+use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// The deepest zoom that is served: a pixel is 3.7 cm there, and a tile of finer pixels (@2x) is made of the next zoom's.
@@ -17,6 +20,8 @@ pub struct Source {
     /// What a style is when a request says nothing.
     style: Style,
     groups: Mutex<HashMap<Option<ColumnId>, MadeGroups>>,
+    crossfilter: OnceLock<Crossfilter>,
+    points: OnceLock<PointFinder>,
 }
 
 type MadeGroups = Arc<OnceLock<Result<Arc<Groups>, ServiceError>>>;
@@ -27,7 +32,14 @@ impl Source {
     pub fn new(dataset: Arc<Dataset>, engine: Arc<dyn Engine>) -> Result<Source, StyleError> {
         let defaults = dataset.manifest.style.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let style = Style::parse(defaults)?;
-        Ok(Source { dataset, engine, style, groups: Mutex::default() })
+        Ok(Source {
+            dataset,
+            engine,
+            style,
+            groups: Mutex::default(),
+            crossfilter: OnceLock::new(),
+            points: OnceLock::new(),
+        })
     }
 
     /// The name in URLs.
@@ -88,6 +100,31 @@ impl Source {
             }
         };
         groups.iter().zip(counts).map(category).collect()
+    }
+
+    /// Linked histograms of the dataset.
+    pub fn crossfilter(&self) -> &Crossfilter {
+        self.crossfilter.get_or_init(|| Crossfilter::new(self.dataset.clone()))
+    }
+
+    /// Rows, as a file in memory: for few.
+    ///
+    /// # Errors
+    /// An unknown column, a pixel outside of its tile, or a file that cannot be read.
+    pub fn rows(&self, question: &PointsQuestion, cancel: &Cancel) -> Result<Vec<u8>, ServiceError> {
+        let mut bytes = Vec::new();
+        self.write_rows(question, cancel, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Writes rows in the question's format.
+    ///
+    /// # Errors
+    /// As [`Source::rows`]; or the sink takes no more.
+    pub fn write_rows(&self, question: &PointsQuestion, cancel: &Cancel, sink: impl Write + Send) -> Result<(), ServiceError> {
+        let finder = self.points.get_or_init(|| PointFinder::new(self.dataset.clone()));
+        let found = finder.find(question, cancel)?;
+        Ok(write_rows(question.format, found.rows, found.total, sink)?)
     }
 
     /// Whether any point lies in the tile. A few binary searches: cheaper than to ask a cache.
