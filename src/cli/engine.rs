@@ -12,7 +12,8 @@ pub struct EngineArgs {
     #[arg(long, value_enum, default_value_t = Backend::Auto, env = "POINTILLIST_BACKEND")]
     pub backend: Backend,
 
-    /// GPU memory to use, such as 6GB; what does not fit is paged in when it is needed. By default as much as there is
+    /// GPU memory to use, such as 6GB; what does not fit is paged in when it is needed, so 200MB is the least that large
+    /// datasets work with. By default as much as there is
     #[arg(long, value_name = "SIZE", env = "POINTILLIST_DEVICE_MEMORY", value_parser = parse_bytes)]
     pub device_memory: Option<usize>,
 

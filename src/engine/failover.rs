@@ -254,7 +254,7 @@ mod tests {
         let tile = [TileId::new(0, 0, 0).unwrap()];
         let expected = {
             let cpu = CpuEngine::new(dataset.clone());
-            cpu.count(&*cpu.select(&filter, &groups, &never).unwrap(), &tile, &never).unwrap()
+            cpu.count(&cpu.select(&filter, &groups, &never).unwrap(), &tile, &never).unwrap()
         };
         // The first device answers the selection and one tile; the second makes the selection again and counts one tile.
         let engine = failover(&dataset, [2, 2], OnDeviceLoss::Cpu);

@@ -255,7 +255,7 @@ fn a_lost_device_is_opened_again_and_then_the_cpu_counts() {
     let [_, filter, _] = filters();
     let filter = Arc::new(filter);
     let cpu = CpuEngine::new(dataset.clone());
-    let expected = cpu.count(&*cpu.select(&filter, &groups, &never).unwrap(), &tile, &never).unwrap();
+    let expected = cpu.count(&cpu.select(&filter, &groups, &never).unwrap(), &tile, &never).unwrap();
     let selection = engine.select(&filter, &groups, &never).unwrap();
     let mut seen = Vec::new();
     for _ in 0..3 {
