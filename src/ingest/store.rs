@@ -71,6 +71,9 @@ impl Store {
     /// # Errors
     /// A run cannot be written, or the distinct texts alone do not fit into the limit.
     pub fn append(&mut self, batches: &[Batch]) -> Result<(), IngestError> {
+        if self.rows == 0 {
+            self.reserve(self.rows_in_memory_max()?);
+        }
         let mut rest = batches;
         while !rest.is_empty() {
             // As many batches as fit; one at least, or a batch larger than the limit would never be taken.
@@ -85,6 +88,13 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Takes address space for all rows that memory may hold, once: growing step by step would copy, and touch, everything
+    /// twice. The system lends a page only when it is written.
+    fn reserve(&mut self, rows: usize) {
+        self.keys.reserve_exact(rows);
+        self.columns.iter_mut().for_each(|column| column.values.reserve_exact(rows));
     }
 
     fn extend(&mut self, batches: &[Batch]) {

@@ -31,6 +31,14 @@ impl Values {
         }
     }
 
+    pub fn reserve_exact(&mut self, more: usize) {
+        match self {
+            Values::Integer(values) => values.reserve_exact(more),
+            Values::Float(values) => values.reserve_exact(more),
+            Values::Text(values) => values.reserve_exact(more),
+        }
+    }
+
     /// Bytes of one value.
     pub fn value_bytes(&self) -> usize {
         match self {
