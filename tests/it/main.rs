@@ -6,4 +6,5 @@ mod command;
 mod http;
 mod ingest;
 mod real_data;
+mod prewarm;
 mod served;
