@@ -65,6 +65,8 @@ describe("axis", () => {
     expect(ticksOf(axisOf(bins), column("v", "integer"), "log10").map(({ label }) => label)).toEqual(["1", "10", "100", "1k"]);
     const years: RangeBin[] = Array.from({ length: 20 }, (_, k) => ({ lo: `${2003 + k}-01-01T00:00:00Z`, hi: `${2004 + k}-01-01T00:00:00Z`, count: 1 }));
     expect(ticksOf(axisOf(years), column("t", "timestamp"), "linear").map(({ label }) => label)).toEqual(["2005", "2010", "2015", "2020"]);
+    const months: RangeBin[] = Array.from({ length: 18 }, (_, k) => ({ lo: new Date(Date.UTC(2024, k)).toISOString(), hi: new Date(Date.UTC(2024, k + 1)).toISOString(), count: 1 }));
+    expect(ticksOf(axisOf(months), column("t", "timestamp"), "linear").map(({ label }) => label)).toEqual(["2024-01", "2024-07", "2025-01", "2025-07"]);
     expect(ticksOf(axisOf([]), column("v", "integer"), "linear")).toEqual([]);
   });
 });

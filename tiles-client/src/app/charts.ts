@@ -24,7 +24,7 @@ export function inferCharts(stats: Stats): Chart[] {
     kind: column.type === "text" || column.type === "boolean" ? "values" : "range",
     open: rank < 4 && open++ < OPEN_MAX,
     scale: wantsLog(column) ? "log10" : "linear",
-    logCounts: false,
+    logCounts: null,
     search: "",
   }));
 }

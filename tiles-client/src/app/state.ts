@@ -47,7 +47,8 @@ export interface Chart {
   readonly kind: "range" | "values";
   readonly open: boolean;
   readonly scale: "linear" | "log10";
-  readonly logCounts: boolean;
+  /** Logarithmic heights; null for as the counts suggest. */
+  readonly logCounts: boolean | null;
   readonly search: string;
 }
 

@@ -9,7 +9,7 @@ import type { RangeBrush } from "../../core/index.js";
 import type { Controller } from "../controller.js";
 import { binLabel, columnValue, count, position, title, valueAt } from "../format.js";
 import * as state from "../state.js";
-import { axisOf, drawBars, rangeBins, type Axis } from "./bars.js";
+import { axisOf, drawBars, rangeBins, suggestsLog, type Axis } from "./bars.js";
 import { Card } from "./Card.js";
 import { Player } from "./Player.js";
 import { ticksOf } from "./ticks.js";
@@ -36,6 +36,7 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
   const bins = rangeBins(state.answer.value?.histograms[column.name]);
   const ghosts = rangeBins(state.ghosts.value[column.name]);
   const axis = axisOf(bins.length > 0 ? bins : ghosts);
+  const logCounts = chart.logCounts ?? suggestsLog(ghosts.length > 0 ? ghosts : bins);
   const given = state.selection.value.brushes[column.name];
   const brush = given?.kind === "range" ? sharesOf(given, axis) : null;
 
@@ -50,7 +51,7 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
       bins: shown,
       ghosts: before,
       visible: state.visiblePlanes.value,
-      logCounts: now.logCounts,
+      logCounts: now.logCounts ?? suggestsLog(before.length > 0 ? before : shown),
       brush: chosen?.kind === "range" ? sharesOf(chosen, axisOf(shown)) : null,
       hoverBin: hoverBin.value,
     };
@@ -150,7 +151,7 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
               log x
             </button>
           )}
-          <button type="button" class="text-button" aria-pressed={chart.logCounts} aria-label={`${name}: logarithmic counts`} onClick={() => controller.chart(column.name, { logCounts: !chart.logCounts })}>
+          <button type="button" class="text-button" aria-pressed={logCounts} aria-label={`${name}: logarithmic counts`} onClick={() => controller.chart(column.name, { logCounts: !logCounts })}>
             log y
           </button>
         </>

@@ -54,6 +54,17 @@ export function axisOf(bins: readonly RangeBin[]): Axis {
   };
 }
 
+/** Bins with points from which a single tall one is worth a logarithm, and the share of all points that makes it tall. */
+const TALL_AMONG = 8;
+const TALL_SHARE = 0.5;
+
+/** Whether one bin would make all others invisible: then heights are better logarithmic. */
+export function suggestsLog(bins: readonly RangeBin[]): boolean {
+  const counts = bins.map(({ count }) => count).filter((count) => count > 0);
+  const all = counts.reduce((sum, count) => sum + count, 0);
+  return counts.length >= TALL_AMONG && Math.max(...counts) > TALL_SHARE * all;
+}
+
 export interface BarsInput {
   readonly bins: readonly RangeBin[];
   readonly ghosts: readonly RangeBin[];

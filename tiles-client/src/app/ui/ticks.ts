@@ -56,7 +56,18 @@ function times(lo: number, hi: number): Value[] {
     for (let year = Math.ceil(new Date(lo).getUTCFullYear() / step) * step; Date.UTC(year, 0) <= hi; year += step) values.push({ value: Date.UTC(year, 0), label: String(year) });
     return values;
   }
-  const step = [HOUR_MS / 60, HOUR_MS / 12, HOUR_MS / 4, HOUR_MS, 3 * HOUR_MS, 6 * HOUR_MS, 12 * HOUR_MS, DAY_MS, 2 * DAY_MS, 7 * DAY_MS, 14 * DAY_MS, 30 * DAY_MS, 91 * DAY_MS].find((size) => span / size <= 5) ?? 182 * DAY_MS;
+  if (span > 100 * DAY_MS) {
+    const step = [1, 2, 3, 6].find((months) => span / (30.4 * DAY_MS * months) <= 5) ?? 6;
+    const from = new Date(lo);
+    const first = Math.ceil((from.getUTCFullYear() * 12 + from.getUTCMonth()) / step) * step;
+    const start = (month: number): number => Date.UTC(Math.floor(month / 12), month % 12);
+    for (let month = first; start(month) <= hi; month += step) {
+      const value = start(month);
+      values.push({ value, label: new Date(value).toISOString().slice(0, 7) });
+    }
+    return values;
+  }
+  const step = [HOUR_MS / 60, HOUR_MS / 12, HOUR_MS / 4, HOUR_MS, 3 * HOUR_MS, 6 * HOUR_MS, 12 * HOUR_MS, DAY_MS, 2 * DAY_MS, 7 * DAY_MS, 14 * DAY_MS].find((size) => span / size <= 5) ?? 28 * DAY_MS;
   for (let value = Math.ceil(lo / step) * step; value <= hi; value += step) {
     const iso = new Date(value).toISOString();
     values.push({ value, label: step < DAY_MS ? iso.slice(11, 16) : iso.slice(5, 10) });
