@@ -7,11 +7,11 @@ const LAND = [251, 250, 248];
 
 test("shows land, sea and points, and the total", async ({ dashboard, stats }) => {
   const { page } = dashboard;
-  await dashboard.open("#at=1.5/25/10&markers=0");
+  await dashboard.open("#at=1.5/25/-10&markers=0");
   const image = await dashboard.pixels();
   const at = async (lon: number, lat: number): Promise<[number, number, number]> => rgbAt(image, ...(await screenOf(page, lon, lat)));
   expect(await at(-30, 35), "the Atlantic").toEqual(SEA);
-  expect(await at(-34, 70), "Greenland's ice").toEqual(LAND);
+  expect(await at(-38, 72), "Greenland's ice").toEqual(LAND);
   const colours = new Set<number>();
   for (let p = 0; p < image.data.length; p += 4) colours.add(((image.data[p] ?? 0) << 16) | ((image.data[p + 1] ?? 0) << 8) | (image.data[p + 2] ?? 0));
   expect(colours.size).toBeGreaterThan(40);
@@ -25,6 +25,7 @@ test("a brush filters tiles and histograms to the API's numbers, and undo takes 
   await dashboard.open();
   const before = dashboard.requests.length;
   const surface = page.locator(".range[data-column=range] .range-surface");
+  await surface.scrollIntoViewIfNeeded();
   const box = await surface.boundingBox();
   if (!box) throw new Error("the range histogram has no size");
   await page.mouse.move(box.x + 0.3 * box.width, box.y + 30);
@@ -41,7 +42,7 @@ test("a brush filters tiles and histograms to the API's numbers, and undo takes 
   await expect.poll(() => dashboard.selected()).toBe(answer.selected);
   const filtered = dashboard.requests.slice(before).filter((request) => request.includes(".npy") && request.includes("filter="));
   expect(filtered.length, "tiles asked for with a filter").toBeGreaterThan(0);
-  expect(filtered.some((request) => request.includes(encodeURIComponent(answer.filter)))).toBe(true);
+  expect(filtered.some((request) => decodeURIComponent(request).includes(answer.filter))).toBe(true);
 
   await page.keyboard.press("Control+z");
   await expect.poll(() => dashboard.selected()).toBe(stats.rows);
@@ -76,7 +77,7 @@ test("a link is the view", async ({ dashboard, dataset }) => {
   await expect(page.getByRole("button", { name: "Clear Range" })).toBeVisible();
   await expect(page.getByRole("button", { name: "Clear Created" })).toBeVisible();
   const answer = await dataset.crossfilter({ bbox: null, zoom: 3, brushes, columns: [] });
-  expect(dashboard.requests.some((request) => request.includes(encodeURIComponent(answer.filter)))).toBe(true);
+  expect(dashboard.requests.some((request) => request.includes(".npy") && decodeURIComponent(request).includes(answer.filter))).toBe(true);
   await page.waitForTimeout(600);
   for (const part of ["at=3/45/10", "b.range=100..2000", "hide==GSM", "how=log", "palette=magma", "theme=dark"]) expect(decodeURIComponent(page.url())).toContain(part);
   // Back to the bare address: everything is as at first.
