@@ -5,13 +5,12 @@
 use super::engine::EngineArgs;
 use super::progress::{Progress, Unit};
 use super::serve::parse_bytes;
-use crate::dataset::Dataset;
 use crate::engine::Cancel;
 use crate::filter::Filter;
 use crate::prewarm::{self, Begin, Format, Job, Plan, Replace, Summary};
-use crate::service::{CacheBudgets, Content, Metrics, Pipeline, Scale, Source, TileRequest, View, ZOOM_MAX_SERVED};
+use crate::service::{CacheBudgets, Content, Metrics, Pipeline, Scale, TileRequest, View, ZOOM_MAX_SERVED};
 use crate::world::LonLatBox;
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +24,7 @@ use std::time::Instant;
   pointillist prewarm towers --max-zoom 12 --dry-run
 A run that was stopped goes on with --resume; its output is the same, byte for byte.")]
 pub struct PrewarmArgs {
-    /// The dataset's folder
+    /// The dataset's folder, or a raw file, which is ingested into a cache folder first
     pub path: PathBuf,
 
     #[arg(long, value_name = "Z", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=i64::from(ZOOM_MAX_SERVED)))]
@@ -90,10 +89,8 @@ pub fn run(args: PrewarmArgs) -> anyhow::Result<()> {
         })?,
         None => Format::Folder,
     };
-    let dataset = Arc::new(Dataset::open(&args.path)?);
-    let filter = Filter::parse(&args.filter, &dataset)?;
-    let engine = args.engine.open(dataset.clone())?;
-    let source = Arc::new(Source::new(dataset, engine).context("the dataset's default style is wrong")?);
+    let source = Arc::new(super::serve::opened(&args.path, &args.engine)?);
+    let filter = Filter::parse(&args.filter, source.dataset())?;
     let pairs = args.style.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let view = Arc::new(View::new(&source, filter, pairs)?);
     let pipeline = Pipeline::new(&CacheBudgets::of(args.cache_size), Arc::new(Metrics::new()));

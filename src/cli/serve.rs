@@ -98,7 +98,8 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     said.context("cannot say where the server listens")
 }
 
-fn opened(path: &Path, engine: &EngineArgs) -> anyhow::Result<Source> {
+/// Opens what a path means: a dataset, or a raw file, which is ingested the first time.
+pub fn opened(path: &Path, engine: &EngineArgs) -> anyhow::Result<Source> {
     ensure!(path.exists(), "{} does not exist: give a folder that `pointillist ingest` has made, or a raw file", path.display());
     let folder = super::ingest::dataset_folder(path, &super::ingest::InputArgs::default())?;
     let dataset = Arc::new(Dataset::open(&folder)?);
