@@ -66,3 +66,19 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<()> {
     progress.finish();
     Ok(())
 }
+
+/// Writes a generated file, which must not exist, with progress.
+///
+/// # Errors
+/// The name has no known format, or the file cannot be written.
+pub fn written_to(path: &Path, generation: Generation) -> anyhow::Result<()> {
+    let format = format_of(path).ok_or_else(|| anyhow::anyhow!("{} must end in .csv, .csv.gz or .parquet", path.display()))?;
+    let progress = Progress::start("generate", Unit::Rows, Some(generation.rows));
+    let written = |rows, bytes| {
+        progress.advance(rows);
+        progress.count_beside(bytes);
+    };
+    generation.write_file(path, format, Existing::Keep, &written)?;
+    progress.finish();
+    Ok(())
+}

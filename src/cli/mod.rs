@@ -5,12 +5,16 @@
 //! has gone; `main` takes such an error for success.
 
 pub mod bench;
+pub mod cache;
+pub mod demo;
 pub mod engine;
 pub mod generate;
 pub mod ingest;
+pub mod inspect;
 pub mod prewarm;
 pub mod progress;
 pub mod serve;
+pub mod verify;
 
 use std::io;
 
@@ -26,10 +30,14 @@ pub struct Cli {
 #[derive(clap::Subcommand, Debug)]
 pub enum Command {
     Bench(bench::BenchArgs),
+    Cache(cache::CacheArgs),
+    Demo(demo::DemoArgs),
     Ingest(Box<ingest::IngestArgs>),
+    Inspect(inspect::InspectArgs),
     Prewarm(prewarm::PrewarmArgs),
     Generate(generate::GenerateArgs),
     Serve(serve::ServeArgs),
+    Verify(verify::VerifyArgs),
 }
 
 impl Cli {
@@ -40,10 +48,14 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Bench(args) => bench::run(args),
+            Command::Cache(args) => cache::run(args),
+            Command::Demo(args) => demo::run(args),
             Command::Ingest(args) => ingest::run(*args),
+            Command::Inspect(args) => inspect::run(args),
             Command::Prewarm(args) => prewarm::run(args),
             Command::Generate(args) => generate::run(args),
             Command::Serve(args) => serve::run(args),
+            Command::Verify(args) => verify::run(args),
         }
     }
 }

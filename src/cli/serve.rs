@@ -5,6 +5,7 @@
 use super::engine::EngineArgs;
 use crate::dataset::Dataset;
 use crate::server::{self, App, Options};
+use crate::service::disk::DiskCache;
 use crate::service::{Limits, Service, Source};
 use anyhow::{Context, bail, ensure};
 use std::collections::BTreeMap;
@@ -27,6 +28,13 @@ pub struct ServeArgs {
     pub paths: Vec<PathBuf>,
 
     #[command(flatten)]
+    pub options: ServeOptions,
+}
+
+/// How to serve, whatever is served.
+#[derive(clap::Args, Debug)]
+pub struct ServeOptions {
+    #[command(flatten)]
     pub engine: EngineArgs,
 
     /// Address and port; port 0 takes a free one
@@ -36,6 +44,14 @@ pub struct ServeArgs {
     /// Memory for finished tiles, counts and selections, such as 512MB or 2GB
     #[arg(long, value_name = "SIZE", default_value = "512MB", env = "POINTILLIST_CACHE_SIZE", value_parser = parse_bytes)]
     pub cache_size: usize,
+
+    /// Folder in which finished tiles survive a restart; several servers may share it
+    #[arg(long, value_name = "DIR", env = "POINTILLIST_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Disk space for --cache-dir; beyond it the tiles go that were not used for longest
+    #[arg(long, value_name = "SIZE", default_value = "10GB", env = "POINTILLIST_CACHE_DIR_SIZE", value_parser = parse_bytes)]
+    pub cache_dir_size: usize,
 
     /// Seconds that a cache may use a tile whose URL does not name the data version
     #[arg(long, value_name = "SECONDS", default_value_t = Options::default().max_age_secs)]
@@ -61,11 +77,19 @@ const RESERVED_NAMES: [&str; 18] = [
 ];
 
 pub fn run(args: ServeArgs) -> anyhow::Result<()> {
+    serve(&args.paths, args.options)
+}
+
+/// Serves until the process is told to stop.
+///
+/// # Errors
+/// The port is taken, or a path is no dataset and cannot be made into one.
+pub fn serve(paths: &[PathBuf], args: ServeOptions) -> anyhow::Result<()> {
     // Before anything that takes time: a port in use is known at once.
     let listener = bound(args.listen)?;
     let mut sources = Vec::new();
     let mut paths_by_name: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for path in &args.paths {
+    for path in paths {
         let source = opened(path, &args.engine)?;
         let name = source.name().to_owned();
         ensure!(
@@ -89,7 +113,11 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
         ..Limits::default()
     };
     let address = listener.local_addr().context("the socket has no address")?;
-    let app = App::new(Service::new(sources, limits), Options { public_url: args.public_url, max_age_secs: args.max_age });
+    let mut service = Service::new(sources, limits);
+    if let Some(folder) = &args.cache_dir {
+        service = service.with_disk(DiskCache::open(folder, args.cache_dir_size as u64)?);
+    }
+    let app = App::new(service, Options { public_url: args.public_url, max_age_secs: args.max_age });
     let mut said = Ok(());
     server::serve(listener, app, || {
         let mut stdout = std::io::stdout().lock();

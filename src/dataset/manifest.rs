@@ -107,6 +107,14 @@ impl Manifest {
         serde_json::from_str(&text).map_err(|e| DatasetError::damaged(&path, e))
     }
 
+    /// The data version that the manifest should have: a hash of all else that it says, checksums included, so that it changes
+    /// with any byte of the data or its styles.
+    pub(super) fn version_computed(&self) -> String {
+        let unversioned = Manifest { data_version: String::new(), ..self.clone() };
+        let text = serde_json::to_vec(&unversioned).expect("a manifest has no keys that are not text");
+        format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&text))
+    }
+
     pub(super) fn write(&self, folder: &Path) -> Result<(), DatasetError> {
         let path = folder.join(MANIFEST_FILE);
         let text = serde_json::to_string_pretty(self).expect("a manifest has no keys that are not text");

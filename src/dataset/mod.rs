@@ -26,6 +26,7 @@ mod read;
 mod rows;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod verify;
 pub mod write;
 
 pub use column::{Column, ColumnId, ColumnKind, Encoding, KeyWidth, Value};

@@ -130,6 +130,11 @@ impl Part {
         self.levels.last().map(|arrays| arrays.level)
     }
 
+    /// Hot columns.
+    pub fn column_count(&self) -> usize {
+        self.columns.len()
+    }
+
     pub fn column(&self, id: ColumnId) -> &ColumnKeys {
         &self.columns[id.0]
     }

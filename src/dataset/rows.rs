@@ -14,6 +14,7 @@ use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory,
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use rayon::prelude::*;
@@ -145,6 +146,16 @@ impl RowsWriter {
         self.rows += rows as u64;
         Ok(())
     }
+}
+
+/// Rows of a Parquet file, by its footer.
+///
+/// # Errors
+/// The file is missing or has no footer.
+pub(super) fn rows_in(path: &Path) -> Result<u64, DatasetError> {
+    let file = File::open(path).map_err(DatasetError::io("open", path))?;
+    let reader = SerializedFileReader::new(file).map_err(|error| DatasetError::damaged(path, error))?;
+    Ok(reader.metadata().file_metadata().num_rows() as u64)
 }
 
 fn leaves(group: &RecordBatch) -> Result<Vec<parquet::arrow::arrow_writer::ArrowLeafColumn>, ParquetError> {

@@ -12,6 +12,7 @@ mod caching;
 mod documents;
 mod export;
 mod observe;
+mod openapi;
 mod operating;
 mod page;
 mod problem;
@@ -116,6 +117,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", get(page::index))
         .route("/ui/{*path}", get(page::file))
         .route("/catalog", get(documents::catalog))
+        .route("/openapi.json", get(openapi::openapi))
         .route("/health", get(operating::health))
         .route("/ready", get(operating::ready))
         .route("/metrics", get(operating::metrics))

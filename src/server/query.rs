@@ -18,6 +18,15 @@ pub struct Known {
     lists: &'static [&'static [&'static str]],
 }
 
+impl Known {
+    /// The names, in alphabetical order.
+    pub fn names(&self) -> Vec<&'static str> {
+        let mut names = self.lists.concat();
+        names.sort_unstable();
+        names
+    }
+}
+
 /// Which points are counted.
 const FILTER: &[&str] = &["filter", "filter-lang"];
 
@@ -57,9 +66,8 @@ impl Query {
             .map_err(|_| Problem::bad_request("the query string cannot be read: percent-encode it as UTF-8"))?;
         let mut seen = BTreeSet::new();
         for (name, _) in &pairs {
-            let mut names: Vec<&str> = known.lists.concat();
+            let names = known.names();
             if !names.contains(&name.as_str()) {
-                names.sort_unstable();
                 let unknown = excerpt(name);
                 let detail = match names.is_empty() {
                     true => format!("there is no parameter '{unknown}' here: this address takes none"),

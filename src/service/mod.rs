@@ -3,6 +3,7 @@
 //! ```text
 //! View (dataset, filter, style) + tile
 //!   -> finished tiles  [cache]    hit: microseconds
+//!   -> tiles on disk   [disk]     where there is a folder for them; found by the pool's threads
 //!   -> flights         [flight]   equal requests under way are joined; one that nobody waits for any more is cancelled
 //!   -> pool            [pool]     a bounded queue in front of named threads
 //!   -> pipeline        [pipeline] selection -> counts -> distribution -> shade -> encode, each step cached
@@ -13,6 +14,7 @@
 
 mod cache;
 mod digest;
+pub mod disk;
 mod error;
 mod flight;
 mod memo;
@@ -36,6 +38,7 @@ pub use tile::{Content, Scale, StageTimes, Tile, TileKey, TileRequest};
 pub use view::{View, ViewError, column_named};
 
 use crate::engine::Cancel;
+use disk::DiskCache;
 use flight::{Boarding, Flights};
 use pool::Pool;
 use std::collections::BTreeMap;
@@ -71,7 +74,7 @@ impl Default for Limits {
 /// Where an answer came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The cache of finished tiles.
+    /// A cache of finished tiles, in memory or on disk.
     Hit,
     /// It was made for this request.
     Miss,
@@ -92,6 +95,7 @@ pub struct Service {
     sources: BTreeMap<String, Arc<Source>>,
     pipeline: Arc<Pipeline>,
     tiles: Arc<ByteLru<TileKey, Arc<Tile>>>,
+    disk: Option<Arc<DiskCache>>,
     flights: Arc<Flights>,
     pool: Pool,
     limits: Limits,
@@ -106,11 +110,18 @@ impl Service {
             sources: sources.into_iter().map(|source| (source.name().to_owned(), Arc::new(source))).collect(),
             tiles: Arc::new(ByteLru::new(budgets.tile_bytes)),
             pipeline: Arc::new(Pipeline::new(&budgets, metrics.clone())),
+            disk: None,
             flights: Arc::new(Flights::default()),
             pool: Pool::start(limits.threads, limits.queue_jobs_max),
             limits,
             metrics,
         }
+    }
+
+    /// Also keeps finished tiles on disk.
+    pub fn with_disk(mut self, disk: DiskCache) -> Service {
+        self.disk = Some(Arc::new(disk));
+        self
     }
 
     /// The datasets, by name.
@@ -131,6 +142,10 @@ impl Service {
         self.metrics.observe_cache("tile", &self.tiles.stats());
         for (name, stats) in self.pipeline.cache_stats() {
             self.metrics.observe_cache(name, &stats);
+        }
+        if let Some(disk) = &self.disk {
+            let (hits, misses) = disk.hits_and_misses();
+            self.metrics.observe_cache("disk", &CacheStats { hits, misses, ..CacheStats::default() });
         }
         self.metrics.observe_queue(&self.pool.depths());
         &self.metrics
@@ -163,7 +178,7 @@ impl Service {
             Boarding::First(ticket, flight) => (ticket, flight),
         };
         self.tiles.count_miss();
-        let (pipeline, tiles) = (self.pipeline.clone(), self.tiles.clone());
+        let (pipeline, tiles, disk) = (self.pipeline.clone(), self.tiles.clone(), self.disk.clone());
         let asked = Instant::now();
         let outcome = self.pool.submit(priority, move |refused| {
             if let Some(error) = refused {
@@ -173,15 +188,23 @@ impl Service {
             let result = flight.cancel().check().map_err(ServiceError::from).and_then(|()| {
                 // An equal flight may have landed between this one's look at the cache and its start.
                 if let Some(tile) = tiles.get_if_there(&key) {
-                    return Ok(tile);
+                    return Ok((tile, Origin::Hit));
+                }
+                if let Some(bytes) = disk.as_ref().and_then(|disk| disk.get(&key)) {
+                    let tile = Arc::new(Tile { bytes, is_kept: true, times: StageTimes::default() });
+                    tiles.insert(key, tile.clone(), tile.bytes.len());
+                    return Ok((tile, Origin::Hit));
                 }
                 let tile = Arc::new(pipeline.tile(&request, flight.cancel())?);
                 if tile.is_kept {
                     tiles.insert(key, tile.clone(), tile.bytes.len());
+                    if let Some(disk) = &disk {
+                        disk.insert(&key, request.view.source.name(), tile.bytes.clone());
+                    }
                 }
-                Ok(tile)
+                Ok((tile, Origin::Miss))
             });
-            flight.land(result.map(|tile| Answer { tile, origin: Origin::Miss, queued }));
+            flight.land(result.map(|(tile, origin)| Answer { tile, origin, queued }));
         });
         if outcome.is_err() {
             self.metrics.shed("queue_full");

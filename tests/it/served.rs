@@ -133,6 +133,11 @@ impl Served {
         Got::from(request.call().unwrap())
     }
 
+    pub fn post(&self, path: &str, json: &str) -> Got {
+        let request = self.agent.post(format!("{}{path}", self.base)).header("content-type", "application/json");
+        Got::from(request.send(json).unwrap())
+    }
+
     pub fn head(&self, path: &str) -> Got {
         Got::from(self.agent.head(format!("{}{path}", self.base)).call().unwrap())
     }

@@ -1,0 +1,201 @@
+//! `/openapi.json`: what can be asked, from the very lists of parameters that requests are checked against.
+
+use super::query::{COUNTS, HISTOGRAM, IMAGE, Known, LEGEND, NOTHING, POINTS, STATS};
+use super::{App, Problem, query::Query};
+use crate::service::ZOOM_MAX_SERVED;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+struct Endpoint {
+    path: &'static str,
+    method: &'static str,
+    summary: &'static str,
+    /// Which parameters its query takes; `None` where the query is not looked at.
+    known: Option<Known>,
+    media_type: &'static str,
+    /// Beside 200: what else may be answered.
+    statuses: &'static [u16],
+}
+
+const TILE_STATUSES: &[u16] = &[304, 400, 404, 414, 499, 500, 503, 504];
+const JSON: &str = "application/json";
+
+const ENDPOINTS: &[Endpoint] = &[
+    get("/", "The map and dashboard", None, "text/html", &[304, 414, 500]),
+    get("/catalog", "The datasets that are served", Some(NOTHING), JSON, &[304, 400, 414]),
+    get("/{dataset}.json", "TileJSON 3.0.0, with the request's style and filter in its tiles", Some(IMAGE), JSON, TILE_STATUSES),
+    get("/{dataset}/style.json", "A MapLibre or Mapbox style", Some(IMAGE), JSON, TILE_STATUSES),
+    get("/{dataset}/stats", "Rows, bounds, zooms, categories and columns; of a selection where there is a filter or bbox", Some(STATS), JSON, TILE_STATUSES),
+    get("/{dataset}/legend.json", "Which colour stands for what, and how many", Some(LEGEND), JSON, TILE_STATUSES),
+    get("/{dataset}/legend.png", "The legend as a picture", Some(LEGEND), "image/png", TILE_STATUSES),
+    get("/{dataset}/{z}/{x}/{y}.png", "A tile as an image of 256 pixels a side", Some(IMAGE), "image/png", TILE_STATUSES),
+    get("/{dataset}/{z}/{x}/{y}@2x.png", "A tile as an image of 512 finer pixels a side", Some(IMAGE), "image/png", TILE_STATUSES),
+    get("/{dataset}/{z}/{x}/{y}.npy", "A tile's counts, [category][row][column], row 0 north", Some(COUNTS), "application/octet-stream", TILE_STATUSES),
+    get("/{dataset}/histogram", "Counts by value of a column", Some(HISTOGRAM), JSON, TILE_STATUSES),
+    get("/{dataset}/points", "Rows, in five formats", Some(POINTS), JSON, TILE_STATUSES),
+    Endpoint {
+        path: "/{dataset}/crossfilter",
+        method: "post",
+        summary: "Histograms of several columns, each under all brushes but its own",
+        known: None,
+        media_type: JSON,
+        statuses: &[400, 404, 413, 414, 499, 500, 503, 504],
+    },
+    get("/health", "The program, its datasets and their engines", None, JSON, &[414]),
+    get("/ready", "Whether new requests are welcome", None, JSON, &[414, 503]),
+    get("/metrics", "Counters in Prometheus' text format", None, "text/plain", &[414]),
+];
+
+const fn get(
+    path: &'static str,
+    summary: &'static str,
+    known: Option<Known>,
+    media_type: &'static str,
+    statuses: &'static [u16],
+) -> Endpoint {
+    Endpoint { path, method: "get", summary, known, media_type, statuses }
+}
+
+pub async fn openapi(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+    Query::parse(&uri, NOTHING)?;
+    Ok(app.document(&headers, JSON, document().to_string(), false))
+}
+
+fn document() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for endpoint in ENDPOINTS {
+        paths.insert(endpoint.path.to_owned(), json!({ endpoint.method: operation(endpoint) }));
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "pointillist",
+            "summary": "Maps of point data that is too big to draw",
+            "version": env!("CARGO_PKG_VERSION"),
+        },
+        "paths": paths,
+        "components": {
+            "schemas": { "Problem": {
+                "type": "object",
+                "description": "RFC 9457",
+                "required": ["type", "title", "status", "detail"],
+                "properties": {
+                    "type": { "type": "string" }, "title": { "type": "string" },
+                    "status": { "type": "integer" }, "detail": { "type": "string" },
+                    "position": { "type": "integer", "description": "of the fault in a filter, in characters from 1" },
+                },
+            } },
+        },
+    })
+}
+
+fn operation(endpoint: &Endpoint) -> Value {
+    let mut parameters: Vec<Value> = Vec::new();
+    for name in ["dataset", "z", "x", "y"].into_iter().filter(|name| endpoint.path.contains(&format!("{{{name}}}"))) {
+        let schema = match name {
+            "dataset" => json!({ "type": "string" }),
+            "z" => json!({ "type": "integer", "minimum": 0, "maximum": ZOOM_MAX_SERVED }),
+            _ => json!({ "type": "integer", "minimum": 0 }),
+        };
+        parameters.push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
+    }
+    for name in endpoint.known.iter().flat_map(|known| known.names()) {
+        let is_required = name == "column";
+        parameters.push(json!({
+            "name": name, "in": "query", "required": is_required, "schema": { "type": "string" },
+            "description": described(name),
+        }));
+    }
+    let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
+    let mut responses = Map::new();
+    responses.insert("200".into(), json!({ "description": "The answer", "content": { endpoint.media_type: {} } }));
+    for status in endpoint.statuses {
+        let answer = match status {
+            304 => json!({ "description": "The client has it already" }),
+            _ => json!({ "description": meaning(*status), "content": problem }),
+        };
+        responses.insert(status.to_string(), answer);
+    }
+    let mut operation = json!({ "summary": endpoint.summary, "parameters": parameters, "responses": responses });
+    if endpoint.method == "post" {
+        operation["requestBody"] = json!({ "required": true, "content": { JSON: { "schema": {
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "bbox": { "type": ["array", "null"], "items": { "type": "number" }, "minItems": 4, "maxItems": 4 },
+                "zoom": { "type": ["number", "null"] },
+                "brushes": { "type": "object", "additionalProperties": { "type": "array" } },
+                "columns": { "type": "array" },
+                "filter": { "type": "string" },
+                "by": { "type": ["string", "null"] },
+                "client": { "type": ["string", "null"] },
+            },
+        } } } });
+    }
+    operation
+}
+
+fn meaning(status: u16) -> &'static str {
+    match status {
+        400 => "A parameter is wrong: the detail says which values are right",
+        404 => "There is no such dataset, zoom or format: the detail says which there are",
+        413 => "The body is too large",
+        414 => "The address is too long",
+        499 => "A newer question of the same client has taken the place of this one",
+        503 => "Too many requests wait, or the server is stopping: Retry-After says when to come back",
+        504 => "The answer would have taken too long",
+        _ => "A fault of the server; its log says which",
+    }
+}
+
+fn described(parameter: &str) -> &'static str {
+    match parameter {
+        "filter" => "CQL2 text, such as radio = 'LTE' AND range > 1000",
+        "filter-lang" => "cql2-text",
+        "v" => "The data version, which makes the answer immutable",
+        "by" => "The column whose values are the categories, or none",
+        "how" => "The scale from count to intensity: eq_hist, log, cbrt or linear",
+        "min_alpha" => "Opacity of the lowest count, 1 to 255",
+        "span" => "Lowest and highest count of the scale: lo,hi, or none",
+        "colors" => "Colours of categories: VALUE:rrggbb,...",
+        "hide" => "Categories that are not drawn: VALUE,...",
+        "cmap" => "A colour map for the total: viridis, magma, inferno, plasma, cividis, turbo, fire, gray, or none",
+        "spread" => "How many pixels around itself a point colours, or auto",
+        "background" => "rrggbb behind the points, or none",
+        "normalize" => "zoom (all tiles of a zoom share a scale) or tile",
+        "dtype" => "u32, or auto: u16 where every count fits",
+        "zoom" => "The zoom that the legend is of",
+        "bbox" => "west,south,east,north in degrees",
+        "column" => "The column",
+        "bins" => "How many bins",
+        "scale" => "linear or log10",
+        "min" | "max" => "The ends of the axis",
+        "search" => "Only values that contain this text",
+        "limit" => "At most so many",
+        "offset" => "Rows to pass over",
+        "columns" => "Columns wanted: a,b,c",
+        "format" => "json, geojson, csv, arrow or parquet",
+        "tile" => "z/x/y",
+        "pixel" => "Column and row of a tile's pixel, from its north-west corner: i,j",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_parameter_and_status_is_described() {
+        for endpoint in ENDPOINTS {
+            for name in endpoint.known.iter().flat_map(|known| known.names()) {
+                assert!(!described(name).is_empty(), "{name} of {}", endpoint.path);
+            }
+        }
+        let document = document();
+        assert_eq!(document["paths"].as_object().unwrap().len(), ENDPOINTS.len(), "every path is listed once");
+    }
+}
