@@ -130,12 +130,13 @@ fn steps(from: i64, width: i64, max: i64) -> Vec<i64> {
     edges
 }
 
+/// Where the first to the last of `count` spans begin, and where the last ends; cut off where the calendar ends.
 fn calendar(start: Date, count: i64, nth: impl Fn(Date, i64) -> Option<Date>) -> Vec<i64> {
-    (0..=count)
-        .map(|i| nth(start, i).unwrap_or(Date::MAX))
-        .filter_map(|day| DateTime::from(day).to_zoned(TimeZone::UTC).ok())
-        .map(|zoned| zoned.timestamp().as_microsecond())
-        .collect()
+    let begin = |day: Date| DateTime::from(day).to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+    let begins = (0..=count).map(|i| nth(start, i).and_then(begin).unwrap_or(Timestamp::MAX).as_microsecond());
+    let mut edges: Vec<i64> = begins.collect();
+    edges.dedup();
+    edges
 }
 
 fn day_of(us: i64) -> Option<Date> {

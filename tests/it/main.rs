@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bad_input;
+mod brushes;
 mod command;
 mod http;
 mod ingest;
