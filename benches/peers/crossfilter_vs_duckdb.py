@@ -47,14 +47,13 @@ def main():
 
     database = duckdb.connect()
     rows = str(arguments.dataset / "parts" / "*" / "rows.parquet")
+    database.execute("SET TimeZone = 'UTC'")
     database.execute(
-        "CREATE TABLE towers AS SELECT CAST(range AS UINTEGER) AS range, created, "
+        "CREATE TABLE towers AS SELECT CAST(range AS UINTEGER) AS range, CAST(created AS TIMESTAMP) AS created, "
         f"CAST(radio AS VARCHAR) AS radio FROM read_parquet('{rows}')"
     )
     database.execute("CREATE TYPE radios AS ENUM (SELECT DISTINCT radio FROM towers WHERE radio IS NOT NULL)")
     database.execute("ALTER TABLE towers ALTER radio TYPE radios")
-    if database.execute("SELECT typeof(created) FROM towers LIMIT 1").fetchone()[0] not in ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
-        database.execute("ALTER TABLE towers ALTER created TYPE TIMESTAMP USING make_timestamp(CAST(created AS BIGINT) * 1000000)")
 
     first_bin = ask(0, 1, "2003-01-01T00:00:00Z")[0]["histograms"]["range"]["bins"][0]
     least, width = first_bin["lo"], first_bin["hi"] - first_bin["lo"]

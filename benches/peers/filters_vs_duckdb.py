@@ -137,8 +137,9 @@ def main():
     samples = {}
     for column in columns:
         name = quoted(column["name"])
+        value = f"CAST({name} AS TIMESTAMP)" if column["type"] == "timestamp" else name
         sample = database.execute(
-            f"SELECT DISTINCT {name} FROM (SELECT {name} FROM points WHERE {name} IS NOT NULL USING SAMPLE 2000) LIMIT 200"
+            f"SELECT DISTINCT {value} FROM (SELECT {name} FROM points WHERE {name} IS NOT NULL USING SAMPLE 2000) LIMIT 200"
         ).fetchall()
         samples[column["name"]] = sorted(row[0] for row in sample)
     maker = Maker(columns, samples, random.Random(arguments.seed))

@@ -2,6 +2,8 @@
 
 use super::{DatasetError, Rows};
 use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Schema};
 use arrow::ipc::writer::StreamWriter;
 use arrow::json::WriterBuilder;
 use arrow::json::writer::{JsonArray, LineDelimited};
@@ -11,6 +13,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use std::io::Write;
+use std::sync::Arc;
 use thiserror::Error;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,11 +90,25 @@ pub fn write_rows(format: RowFormat, rows: Rows, total: u64, sink: impl Write + 
     }
 }
 
+/// Times of any zone as times in UTC, the same instants: names of zones need a database to be written out.
+fn in_utc(batch: &RecordBatch) -> Result<RecordBatch, RowsError> {
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let utc = match field.data_type() {
+            DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("+00:00".into())),
+            other => other.clone(),
+        };
+        columns.push(cast(column, &utc).map_err(arrow_error)?);
+        fields.push(field.as_ref().clone().with_data_type(utc));
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(arrow_error)
+}
+
 fn json(rows: Rows, total: u64, mut sink: impl Write) -> Result<(), RowsError> {
     write!(sink, "{{\"total\":{total},\"rows\":")?;
     let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(&mut sink);
     for batch in rows {
-        writer.write(&batch?).map_err(arrow_error)?;
+        writer.write(&in_utc(&batch?)?).map_err(arrow_error)?;
     }
     writer.finish().map_err(arrow_error)?;
     drop(writer);
@@ -103,7 +120,7 @@ fn geojson(rows: Rows, mut sink: impl Write) -> Result<(), RowsError> {
     sink.write_all(b"{\"type\":\"FeatureCollection\",\"features\":[")?;
     let mut separator = "\n";
     for batch in rows {
-        let batch = batch?;
+        let batch = in_utc(&batch?)?;
         let geometry = batch.num_columns() - 1;
         let points = batch.column(geometry).as_binary::<i32>().clone();
         let properties = properties(batch, geometry)?;
@@ -151,7 +168,7 @@ fn csv(rows: Rows, sink: impl Write) -> Result<(), RowsError> {
     writer.write_record(rows.schema().fields().iter().map(|field| field.name())).map_err(failed)?;
     let options = FormatOptions::default();
     for batch in rows {
-        let batch = batch?;
+        let batch = in_utc(&batch?)?;
         let columns: Vec<ArrayFormatter<'_>> = batch
             .columns()
             .iter()
@@ -193,5 +210,23 @@ fn arrow_error(error: arrow::error::ArrowError) -> RowsError {
     match error {
         arrow::error::ArrowError::IoError(_, error) => RowsError::Sink(error),
         other => RowsError::Format(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, TimestampMillisecondArray};
+
+    #[test]
+    fn times_of_named_zones_are_written_in_utc() {
+        let times = TimestampMillisecondArray::from(vec![Some(-1), None, Some(1_500)]).with_timezone("Europe/Berlin");
+        let batch = RecordBatch::try_from_iter([("t", Arc::new(times) as ArrayRef)]).unwrap();
+        let batch = in_utc(&batch).unwrap();
+        let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(Vec::new());
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        let text = String::from_utf8(writer.into_inner()).unwrap();
+        assert_eq!(text, r#"[{"t":"1969-12-31T23:59:59.999Z"},{"t":null},{"t":"1970-01-01T00:00:01.500Z"}]"#);
     }
 }
