@@ -23,13 +23,15 @@ describe("charts", () => {
         column("cell", "integer", { distinct: 900_000 }),
         column("range", "integer", { max: 50_000 }),
         column("temperature", "float", { min: -40, max: 50 }),
+        column("course", "float", { min: 0, max: 360 }),
         column("unit", "integer"),
         column("averageSignal", "integer", { min: 0, max: 0, distinct: 1 }),
         column("created", "timestamp", { min: "2003-01-01T00:00:00Z", max: "2020-01-01T00:00:00Z" }),
       ]),
     );
-    expect(charts.map(({ column: { name }, open }) => `${open ? "+" : "-"}${name}`)).toEqual(["+created", "+range", "+temperature", "+operator", "-cell", "-unit"]);
+    expect(charts.map(({ column: { name }, open }) => `${open ? "+" : "-"}${name}`)).toEqual(["+created", "+range", "+temperature", "+course", "+operator", "-cell", "-unit"]);
     expect(charts.find(({ column: { name } }) => name === "range")?.scale).toBe("log10");
+    expect(charts.find(({ column: { name } }) => name === "course")?.scale).toBe("linear");
     expect(charts.find(({ column: { name } }) => name === "temperature")?.scale).toBe("linear");
     expect(charts.find(({ column: { name } }) => name === "operator")?.kind).toBe("values");
   });

@@ -10,7 +10,10 @@ import type { Chart } from "./state.js";
 const OPEN_MAX = 6;
 
 /** A logarithmic axis is the better guess once values span this factor. */
-const LOG_FACTOR = 150;
+const LOG_FACTOR = 100;
+
+/** And from zero only with values this great: angles and speeds start at zero too. */
+const LOG_MAX_FROM_ZERO = 10_000;
 
 const IDENTIFIER = /^(id|.*_id|mmsi|imo|lac|cid|cell|area|net|mcc|mnc|unit|callsign|zip.*|code|number|phone|lon|lat|longitude|latitude|x|y)$/i;
 
@@ -44,5 +47,6 @@ function rank(column: Column, rows: number): number {
 }
 
 function wantsLog({ type, min, max }: Column): boolean {
-  return (type === "integer" || type === "float") && typeof min === "number" && typeof max === "number" && min >= 0 && max >= LOG_FACTOR * Math.max(1, min);
+  if ((type !== "integer" && type !== "float") || typeof min !== "number" || typeof max !== "number" || min < 0) return false;
+  return min > 0 ? max >= LOG_FACTOR * min : max >= LOG_MAX_FROM_ZERO;
 }

@@ -65,7 +65,7 @@ function insets(): { left: number; top: number; bottom: number } {
   const panel = overlay.querySelector(".panel")?.getBoundingClientRect();
   if (!panel) return { left: 0, top: 0, bottom: 0 };
   const isSheet = panel.width > window.innerWidth * 0.9;
-  return isSheet ? { left: 0, top: 0, bottom: Math.min(window.innerHeight * 0.6, window.innerHeight - panel.top) } : { left: panel.right, top: 0, bottom: 0 };
+  return isSheet ? { left: 0, top: 0, bottom: Math.min(window.innerHeight * 0.45, window.innerHeight - panel.top) } : { left: panel.right, top: 0, bottom: 0 };
 }
 const panel = overlay.querySelector(".panel");
 if (panel) new ResizeObserver(() => view.setInsets(insets())).observe(panel);

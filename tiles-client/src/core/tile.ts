@@ -23,7 +23,7 @@ export class CountTile {
     }
     this.categories = categories;
     this.size = rows;
-    this.empty = !data.some((count) => count !== 0);
+    this.empty = isZero(data);
   }
 
   get bytes(): number {
@@ -35,4 +35,10 @@ export class CountTile {
     const plane = this.size * this.size;
     return Array.from({ length: this.categories }, (_, c) => this.data[c * plane + j * this.size + i] ?? 0);
   }
+}
+
+/** A plain loop: `some` with a callback takes ten times as long on half a megabyte, for every tile that comes. */
+function isZero(data: Uint16Array | Uint32Array): boolean {
+  for (let k = 0; k < data.length; k++) if (data[k] !== 0) return false;
+  return true;
 }
