@@ -132,8 +132,13 @@ fn steps(from: i64, width: i64, max: i64) -> Vec<i64> {
 
 /// Where the first to the last of `count` spans begin, and where the last ends; cut off where the calendar ends.
 fn calendar(start: Date, count: i64, nth: impl Fn(Date, i64) -> Option<Date>) -> Vec<i64> {
-    let begin = |day: Date| DateTime::from(day).to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
-    let begins = (0..=count).map(|i| nth(start, i).and_then(begin).unwrap_or(Timestamp::MAX).as_microsecond());
+    let begin = |day: Date| match DateTime::from(day).to_zoned(TimeZone::UTC) {
+        Ok(zoned) => zoned.timestamp(),
+        // Instants end a day within the calendar, at either end.
+        Err(_) if day.year() < 0 => Timestamp::MIN,
+        Err(_) => Timestamp::MAX,
+    };
+    let begins = (0..=count).map(|i| nth(start, i).map_or(Timestamp::MAX, begin).as_microsecond());
     let mut edges: Vec<i64> = begins.collect();
     edges.dedup();
     edges
