@@ -81,6 +81,13 @@ pub struct FileInfo {
     pub xxh3: String,
 }
 
+/// How the data version begins in a manifest's text. In a name or title its quotes would be escaped.
+const VERSION_FIELD: &str = "\"data_version\": \"";
+
+fn version_of(text_without: &str) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text_without.as_bytes()))
+}
+
 impl Manifest {
     /// # Errors
     /// No manifest there, one that does not parse, or one of another format version.
@@ -107,17 +114,33 @@ impl Manifest {
         serde_json::from_str(&text).map_err(|e| DatasetError::damaged(&path, e))
     }
 
-    /// The data version that the manifest should have: a hash of all else that it says, checksums included, so that it changes
+    /// The data version that the manifest should have: a hash of its text without it, checksums included, so that it changes
     /// with any byte of the data or its styles.
     pub(super) fn version_computed(&self) -> String {
-        let unversioned = Manifest { data_version: String::new(), ..self.clone() };
-        let text = serde_json::to_vec(&unversioned).expect("a manifest has no keys that are not text");
-        format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&text))
+        version_of(&Manifest { data_version: String::new(), ..self.clone() }.text())
+    }
+
+    /// The same, of the manifest in `folder` as it is written there. Text is compared with text: numbers that were read and
+    /// written again might differ in their last digit.
+    ///
+    /// # Errors
+    /// The file cannot be read, or names no version.
+    pub(super) fn version_computed_in(folder: &Path) -> Result<String, DatasetError> {
+        let path = folder.join(MANIFEST_FILE);
+        let text = fs::read_to_string(&path).map_err(DatasetError::io("read", &path))?;
+        let unversioned = text.split_once(VERSION_FIELD).and_then(|(before, after)| {
+            let (_, after) = after.split_once('"')?;
+            Some(format!("{before}{VERSION_FIELD}\"{after}"))
+        });
+        unversioned.map(|text| version_of(&text)).ok_or_else(|| DatasetError::damaged(&path, "it has no data_version"))
+    }
+
+    fn text(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a manifest has no keys that are not text")
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<(), DatasetError> {
         let path = folder.join(MANIFEST_FILE);
-        let text = serde_json::to_string_pretty(self).expect("a manifest has no keys that are not text");
-        fs::write(&path, text).map_err(DatasetError::io("write", &path))
+        fs::write(&path, self.text()).map_err(DatasetError::io("write", &path))
     }
 }

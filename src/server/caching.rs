@@ -40,10 +40,52 @@ impl App {
     }
 }
 
-/// Whether the client has what the ETag names: RFC 9110, If-None-Match, by the weak comparison.
+/// Content codings that an answer may be sent in.
+const CODINGS: [&str; 3] = ["br", "gzip", "zstd"];
+
+/// Gives an answer that has been compressed a strong ETag of its own, `"...-zstd"`: other bytes, another tag.
+pub fn tag_coding(headers: &mut HeaderMap) {
+    let coding = headers.get(header::CONTENT_ENCODING).and_then(|coding| coding.to_str().ok());
+    let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok());
+    if let (Some(coding), Some(bare)) = (coding, etag.and_then(|etag| etag.strip_suffix('"')))
+        && CODINGS.contains(&coding)
+        && let Ok(tagged) = HeaderValue::from_str(&format!("{bare}-{coding}\""))
+    {
+        headers.insert(header::ETAG, tagged);
+    }
+}
+
+/// Whether the client has what the ETag names, in whatever coding: RFC 9110, If-None-Match, by the weak comparison.
 pub fn is_known(request: &HeaderMap, etag: &HeaderValue) -> bool {
     let Ok(etag) = etag.to_str() else { return false };
     request.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value.split(',').map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag)
+        value.split(',').map(str::trim).any(|known| {
+            let known = known.strip_prefix("W/").unwrap_or(known);
+            let is_coded = |coding: &&str| {
+                let bare = known.strip_suffix('"').and_then(|known| known.strip_suffix(*coding)?.strip_suffix('-'));
+                bare.is_some() && bare == etag.strip_suffix('"')
+            };
+            known == "*" || known == etag || CODINGS.iter().any(is_coded)
+        })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_known_in_every_coding() {
+        let etag = HeaderValue::from_static("\"abc-0-0-0n\"");
+        let asked = |value: &'static str| HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_static(value))]);
+        for known in ["\"abc-0-0-0n\"", "W/\"abc-0-0-0n\"", "\"x\", \"abc-0-0-0n-zstd\"", "*"] {
+            assert!(is_known(&asked(known), &etag), "{known}");
+        }
+        for other in ["\"abc-0-0-0n2\"", "\"abc-0-0-0n-lzma\"", "abc-0-0-0n", "", "\"-zstd\""] {
+            assert!(!is_known(&asked(other), &etag), "{other}");
+        }
+        let mut sent = HeaderMap::from_iter([(header::ETAG, etag), (header::CONTENT_ENCODING, HeaderValue::from_static("br"))]);
+        tag_coding(&mut sent);
+        assert_eq!(sent[header::ETAG], "\"abc-0-0-0n-br\"");
+    }
 }

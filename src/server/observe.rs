@@ -1,6 +1,6 @@
 //! One look at every request: its metrics, its span, and the bounds that hold for all.
 
-use super::{App, Problem, URI_BYTES_MAX};
+use super::{App, Problem, URI_BYTES_MAX, caching};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -50,6 +50,7 @@ pub async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) 
     } else {
         next.run(request).await
     };
+    caching::tag_coding(response.headers_mut());
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let seconds = started.elapsed().as_secs_f64();
     app.http.requests.with_label_values(&[endpoint, method.as_str(), response.status().as_str()]).inc();

@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 /// How long the server goes on accepting after it has said that it is not ready, so that balancers notice first.
-const NOTICE: Duration = Duration::from_millis(300);
+const NOTICE: Duration = Duration::from_millis(500);
 
 /// How long answers under way may take once the server has been told to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(10);

@@ -190,6 +190,8 @@ impl Service {
                 if let Some(tile) = tiles.get_if_there(&key) {
                     return Ok((tile, Origin::Hit));
                 }
+                // A tile without points is not on disk, and costs less to make than to look for.
+                let disk = disk.filter(|_| request.view.source.has_points(request.tile));
                 if let Some(bytes) = disk.as_ref().and_then(|disk| disk.get(&key)) {
                     let tile = Arc::new(Tile { bytes, is_kept: true, times: StageTimes::default() });
                     tiles.insert(key, tile.clone(), tile.bytes.len());

@@ -52,9 +52,10 @@ fn a_filter_selects_the_rows_that_it_says() {
 fn an_image_has_points_where_the_counts_have() {
     let sample = Sample::new(4000);
     let served = Served::start(&sample.dataset(), &[]);
-    let counts = sample.counted(tile(1, 0, 0), |_| true);
-    let (pixels, side) = served.get("/towers/1/0/0.png").pixels();
+    let counts = sample.counted(tile(1, 1, 0), |_| true);
+    let (pixels, side) = served.get("/towers/1/1/0.png").pixels();
     assert_eq!(side, 256);
+    assert!(counts.iter().sum::<u32>() > 1000, "the sample has points here");
     for (pixel, color) in pixels.iter().enumerate() {
         let total: u32 = (0..4).map(|plane| counts[plane * 65536 + pixel]).sum();
         assert_eq!(total > 0, color[3] >= 40, "pixel {pixel}");
@@ -63,7 +64,7 @@ fn an_image_has_points_where_the_counts_have() {
     // Finer pixels, not larger ones: the tile at twice the scale is the four tiles of the next zoom.
     let (fine, side) = served.get("/towers/0/0/0@2x.png").pixels();
     assert_eq!(side, 512);
-    let quarter: Vec<[u8; 4]> = fine.chunks_exact(512).take(256).flat_map(|row| row[..256].to_vec()).collect();
+    let quarter: Vec<[u8; 4]> = fine.chunks_exact(512).take(256).flat_map(|row| row[256..].to_vec()).collect();
     assert_eq!(quarter, pixels);
 }
 
@@ -119,7 +120,7 @@ fn a_restyle_of_what_was_seen_counts_nothing() {
     let sample = Sample::new(2000);
     let served = Served::start(&sample.dataset(), &[]);
     let filter = "filter=range%20%3E%201000";
-    served.get(&format!("/towers/1/0/0.png?{filter}"));
+    served.get(&format!("/towers/1/1/0.png?{filter}"));
     let counted = || {
         (
             served.metric("pointillist_points_scanned_total"),
@@ -130,7 +131,7 @@ fn a_restyle_of_what_was_seen_counts_nothing() {
     let before = counted();
     assert!(before.0 >= 2000.0 && before.2 == 1.0, "{before:?}");
     for style in ["how=log", "cmap=viridis", "hide=LTE", "colors=LTE:ff0000", "min_alpha=100&how=cbrt"] {
-        let got = served.get(&format!("/towers/1/0/0.png?{filter}&{style}"));
+        let got = served.get(&format!("/towers/1/1/0.png?{filter}&{style}"));
         assert_eq!((got.status, got.header("x-cache")), (200, "MISS"), "{style}: {}", String::from_utf8_lossy(&got.body));
     }
     assert_eq!(counted(), before);
@@ -141,7 +142,7 @@ fn a_hundred_equal_requests_make_one_tile() {
     let sample = Sample::new(2000);
     let served = Served::start(&sample.dataset(), &[]);
     std::thread::scope(|scope| {
-        let all: Vec<_> = (0..100).map(|_| scope.spawn(|| served.get("/towers/2/1/1.png?how=log"))).collect();
+        let all: Vec<_> = (0..100).map(|_| scope.spawn(|| served.get("/towers/2/2/1.png?how=log"))).collect();
         let bodies: Vec<_> = all.into_iter().map(|one| one.join().unwrap()).collect();
         assert!(bodies.iter().all(|got| got.status == 200 && got.body == bodies[0].body));
         assert_eq!(bodies.iter().filter(|got| got.header("x-cache") == "MISS").count(), 1);
@@ -396,8 +397,43 @@ fn counts_travel_compressed_where_the_client_can_read_it() {
     assert!(zstd.header("vary").to_lowercase().contains("accept-encoding"));
     assert!(zstd.body.len() * 10 < plain.body.len());
     assert_eq!(zstd::decode_all(&zstd.body[..]).unwrap(), plain.body);
+    assert_ne!(zstd.header("etag"), plain.header("etag"), "other bytes have another strong ETag");
+    for etag in [zstd.header("etag"), plain.header("etag")] {
+        assert_eq!(served.get_with("/towers/0/0/0.npy", &[("If-None-Match", etag), ("Accept-Encoding", "zstd")]).status, 304);
+    }
     let image = served.get_with("/towers/0/0/0.png", &[("Accept-Encoding", "zstd, gzip, br")]);
     assert_eq!(image.header("content-encoding"), "");
+}
+
+#[test]
+#[cfg(unix)]
+fn finished_tiles_survive_a_kill() {
+    let sample = Sample::new(2000);
+    let cache = sample.folder.path().join("tiles");
+    let arguments = ["--cache-dir", cache.to_str().unwrap()];
+    let served = Served::start(&sample.dataset(), &arguments);
+    let made = served.get("/towers/1/1/0.png?how=log");
+    assert_eq!(made.header("x-cache"), "MISS");
+    // Written behind the answer's back: wait until it is there, then kill -9.
+    let kept = || {
+        let output = Command::new(PROGRAM).args(["cache", "stats", "--json"]).arg(&cache).output().unwrap();
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["tiles"].as_u64()
+    };
+    let started = std::time::Instant::now();
+    while kept() != Some(1) {
+        assert!(started.elapsed() < Duration::from_secs(60), "the tile is not kept");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(served);
+
+    let served = Served::start(&sample.dataset(), &arguments);
+    let found = served.get("/towers/1/1/0.png?how=log");
+    assert_eq!((found.header("x-cache"), &found.body), ("HIT", &made.body));
+    assert_eq!(served.get("/towers/1/1/0.png?how=cbrt").header("x-cache"), "MISS");
+    drop(served);
+    std::fs::write(cache.join("tiles.sqlite"), "not a database").unwrap();
+    let served = Served::start(&sample.dataset(), &arguments);
+    assert_eq!(served.get("/towers/1/1/0.png?how=log").body, made.body, "a damaged cache costs a count, not an answer");
 }
 
 #[test]
