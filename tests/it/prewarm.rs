@@ -144,7 +144,7 @@ fn what_cannot_be_written_is_said() {
 }
 
 /// Tiles that a work file holds so far; 0 while it is not there or busy.
-fn tiles_in(work: &Path) -> u64 {
+fn tiles_in(work: &Path) -> i64 {
     if !work.exists() {
         return 0;
     }
