@@ -20,7 +20,7 @@ const FIRST_DAY: i64 = 1_735_689_600;
 const DAY: f64 = 86_400.0;
 
 /// Few rows shall still show many ships: below this many rows, ships report less often instead of being fewer.
-const ROWS_AT_FULL_RATE: u64 = 1_000_000;
+const ROWS_AT_FULL_RATE: u64 = 16_000_000;
 
 /// The reports of one seed. Their number matters, as small samples are thinned.
 pub struct Reports {
@@ -31,7 +31,7 @@ pub struct Reports {
 
 impl Reports {
     pub fn new(seed: u64, rows: u64) -> Reports {
-        Reports { seed, thinning: (ROWS_AT_FULL_RATE as f64 / rows.max(1) as f64).clamp(1.0, 150.0) }
+        Reports { seed, thinning: (ROWS_AT_FULL_RATE as f64 / rows.max(1) as f64).clamp(1.0, 200.0) }
     }
 }
 
@@ -309,7 +309,7 @@ mod tests {
     use std::collections::HashSet;
 
     fn fleet() -> Fleet {
-        Reports::new(1, 1_000_000).chunk(0, CHUNK_ROWS)
+        Reports::new(1, 4_000_000).chunk(0, CHUNK_ROWS)
     }
 
     #[test]

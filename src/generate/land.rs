@@ -1,26 +1,27 @@
-//! Where land is: a mask of 0.1 degree, so that towers stand on land and ships keep to the sea.
+//! Where land is: a mask of 0.05 degree, so that towers stand on land and ships keep to the sea.
 //!
-//! The mask is derived from Natural Earth (public domain) by `geography/make.mjs`. Coasts are true to about 10 km and no better.
+//! The mask is derived from Natural Earth (public domain) by `geography/make.mjs`. Coasts are true to about 5 km and no better.
 
 use std::io::Cursor;
 use std::sync::LazyLock;
 
-const COLUMNS: usize = 3600;
-const ROWS: usize = 1800;
+const COLUMNS: usize = 7200;
+const ROWS: usize = 3600;
+const PER_DEGREE: f64 = 20.0;
 
 static LAND: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut reader = png::Decoder::new(Cursor::new(include_bytes!("geography/land.png").as_slice()))
         .read_info()
         .expect("the embedded mask is a PNG, and a test reads it");
     let mut bits = vec![0; COLUMNS / 8 * ROWS];
-    reader.next_frame(&mut bits).expect("the embedded mask has 3600 x 1800 pixels of 1 bit, and a test reads it");
+    reader.next_frame(&mut bits).expect("the embedded mask has 7200 x 3600 pixels of 1 bit, and a test reads it");
     bits
 });
 
 /// Whether a position is on land. `lon` in degrees, any turn; `lat` in degrees.
 pub fn is_land(lon: f64, lat: f64) -> bool {
-    let column = ((lon + 180.0).rem_euclid(360.0) * 10.0) as usize % COLUMNS;
-    let row = (((90.0 - lat) * 10.0).max(0.0) as usize).min(ROWS - 1);
+    let column = ((lon + 180.0).rem_euclid(360.0) * PER_DEGREE) as usize % COLUMNS;
+    let row = (((90.0 - lat) * PER_DEGREE).max(0.0) as usize).min(ROWS - 1);
     LAND[row * (COLUMNS / 8) + column / 8] & (128 >> (column % 8)) != 0
 }
 

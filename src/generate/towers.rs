@@ -226,11 +226,13 @@ fn position(random: &mut Random) -> (f64, f64, &'static Place, f64) {
     // Seven in eight draws are on land, so that a row costs little more than one.
     loop {
         let (lon, lat, place, reach) = match random.uniform() {
-            u if u < 0.60 => in_settlement(random),
-            u if u < 0.86 => beside_road(0.35, 1.3, random),
-            _ => beside_road(9.0, 2.2, random),
+            u if u < 0.58 => in_settlement(random),
+            u if u < 0.80 => beside_road(0.3, 1.3, random),
+            _ => beside_road(8.0, 2.2, random),
         };
-        if lon.abs() < 180.0 && lat.abs() < 80.0 && is_land(lon, lat) {
+        // Looking a little aside blurs the mask's steps, which would show as stairs along every coast.
+        let (aside_lon, aside_lat) = (random.between(-0.03, 0.03), random.between(-0.03, 0.03));
+        if lon.abs() < 180.0 && lat.abs() < 80.0 && is_land(lon + aside_lon, lat + aside_lat) {
             return (lon, lat, place, reach);
         }
     }
@@ -348,9 +350,9 @@ mod tests {
 
     #[test]
     fn towers_stand_on_land() {
-        // Rounding to four decimals may move a tower over the edge of a mask cell; nothing else may.
+        // The blur of the mask lets a few stand on the shore's wrong side.
         let wet = towers().iter().filter(|tower| !is_land(f64::from(tower.lon_e6) / 1e6, f64::from(tower.lat_e6) / 1e6)).count();
-        assert!(wet < 50, "{wet} of 50,000 in water");
+        assert!(wet < 1500, "{wet} of 50,000 in water");
     }
 
     #[test]

@@ -97,7 +97,7 @@ fn gzip(text: Vec<u8>) -> io::Result<Vec<u8>> {
 
 fn write_parquet<T: Table>(table: &T, rows: u64, out: &mut (impl Write + Send), written: &(dyn Fn(u64, u64) + Sync)) -> Result<(), ParquetError> {
     // Dictionaries pay for repeated values only; the writer gives up on them by itself, but only after the work of building them.
-    let properties = ["lon", "lat", "cell", "created", "updated", "LON", "LAT"]
+    let properties = ["lon", "lat", "area", "cell", "range", "samples", "created", "updated", "LON", "LAT"]
         .into_iter()
         .fold(WriterProperties::builder(), |builder, column| builder.set_column_dictionary_enabled(column.into(), false))
         .set_compression(Codec::SNAPPY)

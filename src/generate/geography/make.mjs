@@ -1,6 +1,6 @@
 // Makes land.png and lanes.txt, the two derived files beside this script. Run it only when they shall change:
 //   npm install --no-save world-atlas@2.0.2 topojson-client@3.1.0 && node make.mjs
-// land.png: 3600 x 1800 pixels of 0.1 degree, 1 bit, white = land, row 0 at the north pole, column 0 at -180. Rasterised from Natural Earth 1:50m
+// land.png: 7200 x 3600 pixels of 0.05 degree, 1 bit, white = land, row 0 at the north pole, column 0 at -180. Rasterised from Natural Earth 1:10m
 //   land (public domain) as packed by the npm package world-atlas.
 // lanes.txt: one ship lane a line, "weight lon,lat lon,lat ..." in degrees; lon runs on past 180 where a lane crosses the antimeridian. Each lane is
 //   the cheapest way over the sea between two of ports.csv (Dijkstra on a 0.2 degree grid that shuns coasts), simplified.
@@ -9,36 +9,50 @@ import { createRequire } from 'node:module';
 import { deflateSync, crc32 as zlibCrc32 } from 'node:zlib';
 import { feature } from 'topojson-client';
 
-const atlas = JSON.parse(readFileSync(createRequire(import.meta.url).resolve('world-atlas/land-50m.json')));
-const W = 3600, H = 1800;
+const atlas = JSON.parse(readFileSync(createRequire(import.meta.url).resolve('world-atlas/land-10m.json')));
+const W = 7200, H = 3600, PER_DEGREE = 20;
 
 function rasterise() {
   const land = new Uint8Array(W * H);
-  const edges = Array.from({ length: H }, () => []);
   for (const polygon of feature(atlas, atlas.objects.land).features.flatMap((f) => f.geometry.coordinates)) {
-    for (const ring of polygon) {
-      for (let i = 0; i + 1 < ring.length; i++) {
-        let [[x0, y0], [x1, y1]] = [ring[i], ring[i + 1]];
-        if (y0 === y1) continue;
-        if (y0 > y1) [x0, y0, x1, y1] = [x1, y1, x0, y0];
-        // Rows whose centre latitude lies in [y0, y1).
-        for (let row = Math.max(0, Math.floor((90 - y1) * 10 - 0.5)); row < H; row++) {
-          const lat = 90 - (row + 0.5) / 10;
-          if (lat < y0) break;
-          if (lat < y1) edges[row].push(x0 + ((lat - y0) / (y1 - y0)) * (x1 - x0));
-        }
+    // Ring by ring with exclusive or, so that holes are cut wherever they lie relative to the antimeridian.
+    for (const ring of polygon) flip(land, unrolled(ring));
+  }
+  return land;
+}
+
+// The ring with longitudes that run on past 180 where it crosses the antimeridian; one around the pole (Antarctica) is closed through it.
+function unrolled(ring) {
+  const out = [[...ring[0]]];
+  for (const [lon, lat] of ring.slice(1)) {
+    const last = out.at(-1)[0];
+    out.push([lon - 360 * Math.round((lon - last) / 360), lat]);
+  }
+  if (Math.abs(out.at(-1)[0] - out[0][0]) > 180) out.push([out.at(-1)[0], -90], [out[0][0], -90], out[0]);
+  return out;
+}
+
+function flip(land, ring) {
+  const crossings = new Map();
+  for (let i = 0; i + 1 < ring.length; i++) {
+    let [[x0, y0], [x1, y1]] = [ring[i], ring[i + 1]];
+    if (y0 === y1) continue;
+    if (y0 > y1) [x0, y0, x1, y1] = [x1, y1, x0, y0];
+    // Rows whose centre latitude lies in [y0, y1).
+    for (let row = Math.max(0, Math.floor((90 - y1) * PER_DEGREE - 0.5)); row < H; row++) {
+      const lat = 90 - (row + 0.5) / PER_DEGREE;
+      if (lat < y0) break;
+      if (lat < y1) crossings.set(row, [...(crossings.get(row) ?? []), x0 + ((lat - y0) / (y1 - y0)) * (x1 - x0)]);
+    }
+  }
+  for (const [row, at] of crossings) {
+    at.sort((a, b) => a - b);
+    for (let i = 0; i + 1 < at.length; i += 2) {
+      for (let column = Math.ceil((at[i] + 180) * PER_DEGREE - 0.5); (column + 0.5) / PER_DEGREE - 180 < at[i + 1]; column++) {
+        land[row * W + ((column % W) + W) % W] ^= 1;
       }
     }
   }
-  edges.forEach((crossings, row) => {
-    crossings.sort((a, b) => a - b);
-    for (let i = 0; i + 1 < crossings.length; i += 2) {
-      for (let column = Math.max(0, Math.ceil((crossings[i] + 180) * 10 - 0.5)); column < W && (column + 0.5) / 10 - 180 < crossings[i + 1]; column++) {
-        land[row * W + column] = 1;
-      }
-    }
-  });
-  return land;
 }
 
 function png(land) {
@@ -66,8 +80,9 @@ writeFileSync('land.png', png(land));
 // The lane grid: 0.2 degree; a cell is open when at least half of it is sea.
 const w = 1800, h = 900, open = new Uint8Array(w * h);
 for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) {
-  const at = y * 2 * W + x * 2;
-  open[y * w + x] = land[at] + land[at + 1] + land[at + W] + land[at + W + 1] <= 2 ? 1 : 0;
+  let dry = 0;
+  for (let dy = 0; dy < 4; dy++) for (let dx = 0; dx < 4; dx++) dry += land[(y * 4 + dy) * W + x * 4 + dx];
+  open[y * w + x] = dry <= 8 ? 1 : 0;
 }
 const cell = (lon, lat) => Math.min(h - 1, Math.floor((90 - lat) * 5)) * w + ((Math.floor((lon + 180) * 5) % w) + w) % w;
 // Straits and canals narrower than the grid, opened by hand.
@@ -82,7 +97,11 @@ const passages = [
 for (const line of passages) for (let i = 0; i + 1 < line.length; i++) for (let t = 0; t <= 40; t++) {
   open[cell(line[i][0] + (line[i + 1][0] - line[i][0]) * t / 40, line[i][1] + (line[i + 1][1] - line[i][1]) * t / 40)] = 1;
 }
-for (let y = 0; y < 75; y++) open.fill(0, y * w, (y + 1) * w); // No lanes through the Arctic ice north of 75.
+// No lanes through the ice: north of 75 degrees, north of 66 away from Europe, and south of 57.
+for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) {
+  const lat = 90 - (y + 0.5) / 5, lon = (x + 0.5) / 5 - 180;
+  if (lat > 75 || lat < -57 || (lat > 66 && (lon > 55 || lon < -30))) open[y * w + x] = 0;
+}
 
 // Grid steps to the nearest closed cell, to 6: ships keep off coasts where there is room.
 const room = new Uint8Array(w * h);
@@ -94,48 +113,76 @@ for (let pass = 0; pass < 6; pass++) for (let y = 1; y < h - 1; y++) for (let x 
 const price = [Infinity, 3.0, 1.9, 1.5, 1.25, 1.1, 1.0];
 const steps = [[1, 0], [0, 1], [1, 1], [1, -1], [2, 1], [1, 2], [2, -1], [1, -2], [3, 1], [1, 3], [3, -1], [1, -3]].flatMap(([a, b]) => [[a, b], [-a, -b]]);
 
+// Of each cell, the steps that stay on open cells, as bits; and the length of each step from each row, in cells of latitude.
+const reach = new Int32Array(w * h), lengths = new Float32Array(h * steps.length);
+for (let y = 4; y < h - 4; y++) for (let s = 0; s < steps.length; s++) {
+  const [dx, dy] = steps[s], n = Math.max(Math.abs(dx), Math.abs(dy));
+  lengths[y * steps.length + s] = Math.hypot(dx * Math.cos((90 - (y + 0.5 + dy / 2) / 5) * Math.PI / 180), dy);
+  for (let x = 0; x < w; x++) {
+    let clear = open[y * w + x];
+    for (let k = 1; k <= n && clear; k++) clear = open[Math.round(y + dy * k / n) * w + (Math.round(x + dx * k / n) + w) % w];
+    reach[y * w + x] |= clear << s;
+  }
+}
+
+// Distances over the sea from one cell. A queue of buckets, each narrower than the shortest step, so that a cell is final when its bucket is reached.
+const BUCKET = 0.2;
 function dijkstra(from) {
-  const cost = new Float32Array(w * h).fill(Infinity), back = new Int32Array(w * h).fill(-1), done = new Uint8Array(w * h);
-  const heap = [from], rank = [0];
+  const cost = new Float32Array(w * h).fill(Infinity), back = new Int32Array(w * h).fill(-1), done = new Uint8Array(w * h), buckets = [[from]];
   cost[from] = 0;
-  const swap = (a, b) => { [heap[a], heap[b]] = [heap[b], heap[a]]; [rank[a], rank[b]] = [rank[b], rank[a]]; };
-  while (heap.length) {
-    const at = heap[0], last = heap.pop(), lastRank = rank.pop();
-    if (heap.length) {
-      heap[0] = last; rank[0] = lastRank;
-      for (let i = 0; ;) {
-        let k = 2 * i + 1;
-        if (k >= heap.length) break;
-        if (k + 1 < heap.length && rank[k + 1] < rank[k]) k++;
-        if (rank[i] <= rank[k]) break;
-        swap(i, k); i = k;
-      }
-    }
+  for (let bucket = 0; bucket < buckets.length; bucket++) for (const at of buckets[bucket] ?? []) {
     if (done[at]) continue;
     done[at] = 1;
-    const y = Math.floor(at / w), x = at % w;
-    for (const [dx, dy] of steps) {
-      const ny = y + dy;
-      if (ny < 1 || ny >= h - 1) continue;
-      const to = ny * w + (x + dx + w) % w;
-      if (!open[to] || done[to]) continue;
-      // A long step must not jump over land.
-      if (Math.abs(dx) + Math.abs(dy) > 1) {
-        const n = Math.max(Math.abs(dx), Math.abs(dy));
-        let clear = true;
-        for (let k = 1; k < n && clear; k++) clear = !!open[Math.round(y + dy * k / n) * w + (Math.round(x + dx * k / n) + w) % w];
-        if (!clear) continue;
-      }
-      const length = Math.hypot(dx * Math.cos((90 - (y + dy / 2) / 5) * Math.PI / 180), dy);
-      const next = cost[at] + length * price[room[to]];
+    const y = Math.floor(at / w), x = at - y * w, ways = reach[at];
+    for (let s = 0; s < steps.length; s++) {
+      if (!(ways >> s & 1)) continue;
+      let column = x + steps[s][0];
+      if (column < 0) column += w; else if (column >= w) column -= w;
+      const to = (y + steps[s][1]) * w + column, next = cost[at] + lengths[y * steps.length + s] * price[room[to]];
       if (next < cost[to]) {
         cost[to] = next; back[to] = at;
-        let i = heap.push(to) - 1; rank.push(next);
-        for (; i; i = (i - 1) >> 1) { const up = (i - 1) >> 1; if (rank[up] <= rank[i]) break; swap(i, up); }
+        (buckets[Math.floor(next / BUCKET)] ??= []).push(to);
       }
     }
   }
   return { cost, back };
+}
+
+// Points along the great circle from a to b, about every half degree, both ends included; lon runs on past 180.
+function greatCircle(a, b) {
+  const unit = ([lon, lat]) => { const [l, p] = [lon * Math.PI / 180, lat * Math.PI / 180]; return [Math.cos(p) * Math.cos(l), Math.cos(p) * Math.sin(l), Math.sin(p)]; };
+  const [u, v] = [unit(a), unit(b)], angle = Math.acos(Math.min(1, u[0] * v[0] + u[1] * v[1] + u[2] * v[2])), n = Math.max(1, Math.ceil(angle * 180 / Math.PI * 2));
+  const points = [a];
+  for (let i = 1; i <= n; i++) {
+    const [p, q] = [Math.sin((1 - i / n) * angle) / Math.sin(angle), Math.sin(i / n * angle) / Math.sin(angle)], m = u.map((c, k) => c * p + v[k] * q);
+    const point = i === n ? [...b] : [Math.atan2(m[1], m[0]) * 180 / Math.PI, Math.asin(Math.max(-1, Math.min(1, m[2]))) * 180 / Math.PI];
+    while (point[0] - points.at(-1)[0] > 180) point[0] -= 360;
+    while (point[0] - points.at(-1)[0] < -180) point[0] += 360;
+    points.push(point);
+  }
+  return points;
+}
+
+// Replaces what the grid's sixteen directions bent by great circles wherever these run as clear of the coast.
+function straighten(path) {
+  const at = ([lon, lat]) => room[cell(lon, lat)];
+  const out = [path[0]];
+  for (let i = 0; i < path.length - 1;) {
+    let best = i + 1, arc = [path[i], path[i + 1]];
+    for (let step = path.length - 1 - i; step > 1; step = Math.floor(step * 0.85)) {
+      const j = i + step, candidate = greatCircle(path[i], path[j]);
+      const room = Math.min(...path.slice(i, j + 1).map(at));
+      if (candidate.every((point) => at(point) >= Math.max(1, room))) { best = j; arc = candidate; break; }
+    }
+    for (const point of arc.slice(1)) {
+      const p = [...point];
+      while (p[0] - out.at(-1)[0] > 180) p[0] -= 360;
+      while (p[0] - out.at(-1)[0] < -180) p[0] += 360;
+      out.push(p);
+    }
+    i = best;
+  }
+  return out;
 }
 
 function simplify(points, tolerance) {
@@ -178,7 +225,7 @@ ports.forEach((port, i) => {
     for (let at = ports[j].cell; at !== -1; at = back[at]) path.push([(at % w + 0.5) / 5 - 180, 90 - (Math.floor(at / w) + 0.5) / 5]);
     path.reverse();
     for (let k = 1; k < path.length; k++) { while (path[k][0] - path[k - 1][0] > 180) path[k][0] -= 360; while (path[k][0] - path[k - 1][0] < -180) path[k][0] += 360; }
-    lanes.push(`${(pull * 100).toFixed(0)} ${simplify(path, 0.12).map(([lon, lat]) => `${lon.toFixed(1)},${lat.toFixed(1)}`).join(' ')}`);
+    lanes.push(`${(pull * 100).toFixed(0)} ${simplify(straighten(path), 0.1).map(([lon, lat]) => `${lon.toFixed(1)},${lat.toFixed(1)}`).join(' ')}`);
   }
   if (i % 20 === 0) console.error(`${i + 1} of ${ports.length} ports`);
 });
