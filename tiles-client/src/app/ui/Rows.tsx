@@ -9,7 +9,7 @@ export function Rows({ controller }: { controller: Controller }) {
   const list = state.rowList.value;
   if (!list) return null;
   const names = Object.keys(list.rows[0] ?? {});
-  const heading = list.loading ? "Loading rows…" : `${count(list.total)} ${list.total === 1 ? "row" : "rows"} here`;
+  const heading = list.loading ? "Loading rows…" : list.problem ? "The rows could not be loaded" : `${count(list.total)} ${list.total === 1 ? "row" : "rows"} here`;
   return (
     <section class="rows" aria-label="Rows under the clicked place">
       <header class="card-head">
