@@ -150,6 +150,6 @@ fn tiles_in(work: &Path) -> i64 {
     }
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     Connection::open_with_flags(work, flags)
-        .and_then(|database| database.query_row("SELECT count(*) FROM tiles", [], |row| row.get::<_, i64>(0)))
-        .map_or(0, |tiles| tiles as u64)
+        .and_then(|database| database.query_row("SELECT count(*) FROM tiles", [], |row| row.get(0)))
+        .unwrap_or(0)
 }
