@@ -56,7 +56,7 @@ fn fixed() -> (tempfile::TempDir, Dataset) {
         ("radio", TestColumn::Text((0..n).map(text).collect())),
         ("range", TestColumn::Integer((0..n).map(|i| (i % 7 > 0).then_some(i * 3 - 20)).collect())),
         ("cell", TestColumn::Integer((0..n).map(|i| Some(i64::MAX - i)).collect())),
-        ("Gas Produced, MCF", TestColumn::Float((0..n).map(|i| (i % 5 > 0).then_some(i as f64 / 10.0 - 2.0)).collect())),
+        ("Gas Produced, MCF", TestColumn::Float((0..n).map(|i| (i % 5 > 0).then_some((i - 20) as f64 / 10.0)).collect())),
         ("created", TestColumn::Timestamp((0..n).map(|i| (i % 9 > 0).then_some((i - 30) * 500_000)).collect())),
     ];
     dataset(&points, &columns, 25)

@@ -80,7 +80,7 @@ fn crates_are_named_where_they_belong() {
 fn unsafe_is_in_one_module() {
     let found: Vec<String> = rust_files(Path::new("src"))
         .into_iter()
-        .filter(|path| code_of(path).split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe"))
+        .filter(|path| ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"].iter().any(|word| code_of(path).contains(word)))
         .map(|path| path.display().to_string())
         .collect();
     assert_eq!(found, ["src/dataset/mmap.rs"]);
