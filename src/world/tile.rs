@@ -203,7 +203,7 @@ impl LonLatBox {
         ((self.west + self.east) / 2.0, (self.south + self.north) / 2.0)
     }
 
-    /// The world boxes that the degrees cover: one, or two where the box crosses the antimeridian. Latitudes beyond the
+    /// The world boxes that the degrees cover: one, or two, from west to east, where the box crosses the antimeridian. Latitudes beyond the
     /// map are cut to it; a width of 360 degrees or more is the whole world. Corners are inclusive world units.
     pub fn world_boxes(&self) -> Vec<WorldBox> {
         let place = |lon: f64, lat: f64| {
@@ -219,7 +219,7 @@ impl LonLatBox {
         }
         // East 180 projects to x = 0, the same line as west -180: as an eastern edge it is the world's last column.
         let east = if self.east.rem_euclid(360.0) == 180.0 { u32::MAX } else { max.x };
-        if min.x <= east { vec![span(min.x, east)] } else { vec![span(min.x, u32::MAX), span(0, east)] }
+        if min.x <= east { vec![span(min.x, east)] } else { vec![span(0, east), span(min.x, u32::MAX)] }
     }
 }
 
