@@ -18,6 +18,8 @@ pub(crate) enum TestColumn {
     Integer(Vec<Option<i64>>),
     /// Ordered floats.
     Float(Vec<Option<f64>>),
+    /// Floats in a dictionary.
+    FewFloats(Vec<Option<f64>>),
     Timestamp(Vec<Option<i64>>),
 }
 
@@ -114,6 +116,17 @@ impl TestColumn {
                 let kind = if is_time { ColumnKind::Timestamp } else { ColumnKind::Integer };
                 (column(kind, Encoding::Affine { base, step: 1, decimals: 0 }, &keys, value(min), value(max)), None, keys)
             }
+            TestColumn::FewFloats(values) => {
+                let mut sorted: Vec<f64> = values.iter().flatten().copied().collect();
+                sorted.sort_unstable_by(f64::total_cmp);
+                sorted.dedup();
+                let key = |v: f64| sorted.partition_point(|&other| other < v) as u64 + 1;
+                let keys: Vec<u64> = values.iter().map(|v| v.map_or(0, key)).collect();
+                let counts = (1..=sorted.len() as u64).map(|k| keys.iter().filter(|&&key| key == k).count() as u64).collect();
+                let float = |v: Option<&f64>| v.map_or(Value::Null, |&v| Value::Float(v));
+                let described = column(ColumnKind::Float, Encoding::Dictionary, &keys, float(sorted.first()), float(sorted.last()));
+                (described, Some((Values::Float(sorted.into()), counts)), keys)
+            }
             TestColumn::Float(values) => {
                 let keys: Vec<u64> = values.iter().map(|v| v.map_or(0, ordered_key_from_float)).collect();
                 let extreme = |key: Option<u64>| {
@@ -134,7 +147,7 @@ impl TestColumn {
             TestColumn::Integer(values) | TestColumn::Timestamp(values) => {
                 Arc::new(order.iter().map(|&i| values[i]).collect::<Int64Array>())
             }
-            TestColumn::Float(values) => Arc::new(order.iter().map(|&i| values[i]).collect::<Float64Array>()),
+            TestColumn::Float(values) | TestColumn::FewFloats(values) => Arc::new(order.iter().map(|&i| values[i]).collect::<Float64Array>()),
         }
     }
 }

@@ -4,8 +4,8 @@
 //! instead. The question that met the loss is asked again, so a caller sees an answer or an error, never a wrong tile.
 
 use super::{
-    Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest, Selection,
-    SelectionBody,
+    Aggregate, Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest,
+    Selection, SelectionBody, ValueDistribution, ValueGrid,
 };
 use crate::filter::{Filter, Region};
 use crate::world::{TileId, Zoom};
@@ -169,6 +169,28 @@ impl Engine for Failover {
     fn distribution(&self, selection: &Selection, zoom: Zoom, cancel: &Cancel) -> Result<Distribution, EngineError> {
         self.ask_about(selection, cancel, |engine, selection| engine.distribution(selection, zoom, cancel))
     }
+
+    fn aggregate(
+        &self,
+        selection: &Selection,
+        aggregate: Aggregate,
+        tiles: &[TileId],
+        cancel: &Cancel,
+    ) -> Result<Vec<ValueGrid>, EngineError> {
+        self.ask_about(selection, cancel, |engine, selection| engine.aggregate(selection, aggregate, tiles, cancel))
+    }
+
+    fn value_distribution(
+        &self,
+        selection: &Selection,
+        aggregate: Aggregate,
+        zoom: Zoom,
+        cancel: &Cancel,
+    ) -> Result<ValueDistribution, EngineError> {
+        self.ask_about(selection, cancel, |engine, selection| {
+            engine.value_distribution(selection, aggregate, zoom, cancel)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -226,6 +248,28 @@ mod tests {
         fn distribution(&self, selection: &Selection, zoom: Zoom, cancel: &Cancel) -> Result<Distribution, EngineError> {
             self.answer()?;
             self.engine.distribution(selection, zoom, cancel)
+        }
+
+        fn aggregate(
+            &self,
+            selection: &Selection,
+            aggregate: Aggregate,
+            tiles: &[TileId],
+            cancel: &Cancel,
+        ) -> Result<Vec<ValueGrid>, EngineError> {
+            self.answer()?;
+            self.engine.aggregate(selection, aggregate, tiles, cancel)
+        }
+
+        fn value_distribution(
+            &self,
+            selection: &Selection,
+            aggregate: Aggregate,
+            zoom: Zoom,
+            cancel: &Cancel,
+        ) -> Result<ValueDistribution, EngineError> {
+            self.answer()?;
+            self.engine.value_distribution(selection, aggregate, zoom, cancel)
         }
     }
 

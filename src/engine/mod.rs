@@ -3,6 +3,7 @@
 //! An engine holds one open dataset. Its calls block, and answer a batch at a time; the asynchronous side never waits on
 //! them directly. Only `engine::gpu` knows wgpu.
 
+mod aggregate;
 pub mod bitmap;
 pub mod cpu;
 mod failover;
@@ -16,6 +17,7 @@ mod region;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use aggregate::{Aggregate, Measure, Numbers, Partial, ValueDistribution, ValueGrid};
 pub use failover::{Failover, OnDeviceLoss};
 pub use grid::{CountGrid, Distribution};
 pub use groups::{GROUPS_MAX, Group, GroupKind, Groups, GroupsError};
@@ -59,6 +61,28 @@ pub trait Engine: Send + Sync {
 
     /// Multiset of total counts over the non-empty pixels of a whole zoom.
     fn distribution(&self, selection: &Selection, zoom: Zoom, cancel: &Cancel) -> Result<Distribution, EngineError>;
+
+    /// What a column of numbers comes to per pixel, over the points of all groups: `out[i]` answers `tiles[i]`, f64
+    /// `[row][column]` of 256 by 256 pixels, row 0 north, NaN where no selected point has a value.
+    ///
+    /// # Panics
+    /// If the column is text; so for [`Engine::value_distribution`].
+    fn aggregate(
+        &self,
+        selection: &Selection,
+        aggregate: Aggregate,
+        tiles: &[TileId],
+        cancel: &Cancel,
+    ) -> Result<Vec<ValueGrid>, EngineError>;
+
+    /// The values that [`Engine::aggregate`] gives, over the pixels of a whole zoom.
+    fn value_distribution(
+        &self,
+        selection: &Selection,
+        aggregate: Aggregate,
+        zoom: Zoom,
+        cancel: &Cancel,
+    ) -> Result<ValueDistribution, EngineError>;
 }
 
 /// What an engine is, for `/health`, `bench` and the log.

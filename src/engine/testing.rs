@@ -3,10 +3,11 @@
 
 use super::*;
 use crate::dataset::testing::{TestColumn, dataset, dataset_of_parts};
-use crate::dataset::{ColumnId, Dataset};
+use crate::dataset::{ColumnId, Dataset, Value};
 use crate::filter::Predicate;
-use crate::world::{Key, WorldBox, WorldPoint};
+use crate::world::{Key, WorldBox, WorldPoint, pixel_from_code};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 /// A sample: points that share cells at many levels, and columns of several widths with nulls.
 #[derive(Clone, Debug)]
@@ -15,6 +16,7 @@ pub(crate) struct Sample {
     radios: Vec<Option<String>>,
     sizes: Vec<Option<i64>>,
     speeds: Vec<Option<f64>>,
+    grades: Vec<Option<f64>>,
     part_points: usize,
     /// Whether points go to the parts in turn, so that all parts overlap, as appended ones do.
     overlapping: bool,
@@ -46,12 +48,14 @@ pub(crate) fn sample() -> impl Strategy<Value = Sample> {
             proptest::option::weighted(0.9, 0usize..5),
             proptest::option::weighted(0.9, prop_oneof![0i64..50, 0i64..sizes_max]),
             proptest::option::weighted(0.9, -5.0f64..5.0),
+            proptest::option::weighted(0.9, (-9i8..9).prop_map(|grade| f64::from(grade) / 10.0)),
         );
         proptest::collection::vec(row, n).prop_map(move |rows| Sample {
             points: rows.iter().map(|row| WorldPoint { x: row.0.0, y: row.0.1 }).collect(),
             radios: rows.iter().map(|row| row.1.map(|r| format!("radio {r}"))).collect(),
             sizes: rows.iter().map(|row| row.2).collect(),
             speeds: rows.iter().map(|row| row.3).collect(),
+            grades: rows.iter().map(|row| row.4).collect(),
             part_points,
             overlapping,
         })
@@ -64,6 +68,7 @@ impl Sample {
             ("radio", TestColumn::Text(self.radios.clone())),
             ("size", TestColumn::Integer(self.sizes.clone())),
             ("speed", TestColumn::Float(self.speeds.clone())),
+            ("grade", TestColumn::FewFloats(self.grades.clone())),
         ];
         let (folder, dataset) = if self.overlapping {
             let parts = self.points.len().div_ceil(self.part_points);
@@ -88,6 +93,43 @@ fn rows(dataset: &Dataset) -> Vec<(Key, Vec<u64>)> {
             })
         })
         .collect()
+}
+
+/// What an aggregate comes to in every cell of a zoom's pixels that has a value, from the values themselves.
+fn brute_force(dataset: &Dataset, predicate: &Predicate, aggregate: Aggregate, zoom: Zoom) -> BTreeMap<u64, f64> {
+    let Aggregate { measure, column } = aggregate;
+    // By cell: the values of each part's points, in their order.
+    let mut found: BTreeMap<u64, Vec<Vec<Value>>> = BTreeMap::new();
+    let all = rows(dataset);
+    let mut all = all.iter();
+    for part in &dataset.parts {
+        let mut cells: BTreeMap<u64, Vec<Value>> = BTreeMap::new();
+        for row in all.by_ref().take(part.rows() as usize) {
+            let value = dataset.value(column, row.1[column.0]);
+            if value != Value::Null && passes(predicate, row) {
+                cells.entry(row.0.cell(zoom.pixel_level())).or_default().push(value);
+            }
+        }
+        cells.into_iter().for_each(|(cell, values)| found.entry(cell).or_default().push(values));
+    }
+    let of_cell = |parts: Vec<Vec<Value>>| {
+        let count = parts.iter().map(Vec::len).sum::<usize>() as f64;
+        let numbers = |values: &[Value]| values.iter().map(|value| value.as_f64().unwrap()).collect::<Vec<f64>>();
+        let sum = match parts[0][0] {
+            Value::Integer(_) => {
+                let integer = |value: &Value| if let Value::Integer(n) = value { i128::from(*n) } else { unreachable!() };
+                parts.iter().flatten().map(integer).sum::<i128>() as f64
+            }
+            _ => parts.iter().map(|values| numbers(values).iter().fold(0.0, |sum, value| sum + value)).reduce(|a, b| a + b).unwrap(),
+        };
+        match measure {
+            Measure::Sum => sum,
+            Measure::Mean => sum / count,
+            Measure::Min => parts.iter().flat_map(|values| numbers(values)).reduce(f64::min).unwrap(),
+            Measure::Max => parts.iter().flat_map(|values| numbers(values)).reduce(f64::max).unwrap(),
+        }
+    };
+    found.into_iter().map(|(cell, parts)| (cell, of_cell(parts))).collect()
 }
 
 fn passes(predicate: &Predicate, row: &(Key, Vec<u64>)) -> bool {
@@ -180,6 +222,23 @@ pub(crate) fn check(engine: &dyn Engine, dataset: &Dataset, question: &Question)
     }
     let expected = Distribution::of_totals(pixels.into_values());
     prop_assert_eq!(engine.distribution(&selection, zoom, &never).unwrap(), expected);
+
+    for (measure, column) in [(Measure::Sum, 1), (Measure::Mean, 2), (Measure::Min, 2), (Measure::Max, 1), (Measure::Mean, 3), (Measure::Sum, 2)] {
+        let aggregate = Aggregate { measure, column: ColumnId(column) };
+        let pixels = brute_force(dataset, predicate, aggregate, zoom);
+        let distribution = ValueDistribution::of_values(pixels.values().copied());
+        prop_assert_eq!(engine.value_distribution(&selection, aggregate, zoom, &never).unwrap(), distribution);
+        for (tile, grid) in tiles.iter().zip(engine.aggregate(&selection, aggregate, &tiles, &never).unwrap()) {
+            let mut expected = ValueGrid::empty(256);
+            for (&cell, &value) in &pixels {
+                let key = Key(cell << (64 - 2 * zoom.pixel_level()));
+                if tile.world_box().contains(key.world()) {
+                    expected.values[pixel_from_code(cell as u16)] = value;
+                }
+            }
+            prop_assert!(grid == expected, "{:?} of tile {} differs", aggregate, tile);
+        }
+    }
 
     let area = Region::of_boxes(vec![tile.world_box()]);
     let requests = [

@@ -53,7 +53,7 @@ pub(super) fn distribution(
 }
 
 /// Ranges of positions that begin and end at cells of the level.
-fn tasks(part: &Part, level: u32) -> Vec<std::ops::Range<u32>> {
+pub(super) fn tasks(part: &Part, level: u32) -> Vec<std::ops::Range<u32>> {
     let cells: u32 = part.level(level).map_or(part.rows(), |indexed| indexed.pixel.len() as u32);
     let pieces = (cells as usize).div_ceil(TASK_CELLS).max(1) as u32;
     let mut borders: Vec<u32> = (1..pieces)
@@ -150,12 +150,12 @@ impl Tally {
 }
 
 /// The cells of a level that points of more than one part may lie in, as inclusive ranges.
-struct SharedCells {
+pub(super) struct SharedCells {
     ranges: Vec<(u64, u64)>,
 }
 
 impl SharedCells {
-    fn of(parts: &[(&Part, &GroupedBitmaps)], level: u32) -> SharedCells {
+    pub(super) fn of(parts: &[(&Part, &GroupedBitmaps)], level: u32) -> SharedCells {
         let mut spans: Vec<(u64, u64)> = parts
             .iter()
             .map(|(part, _)| (part.key(0).cell(level), part.key(part.rows() - 1).cell(level)))
@@ -173,7 +173,7 @@ impl SharedCells {
     }
 
     /// Where a part's points in shared cells lie.
-    fn positions(&self, part: &Part, level: u32) -> Vec<std::ops::Range<u32>> {
+    pub(super) fn positions(&self, part: &Part, level: u32) -> Vec<std::ops::Range<u32>> {
         let shift = 64 - 2 * level;
         let slice = |&(first, last): &(u64, u64)| {
             part.index().slice(Key(first << shift), Key(last << shift | ((1u64 << shift) - 1)))

@@ -3,6 +3,7 @@
 //! Each file is the twin of a shader of the same name in `shaders/`. Scans run inside [`pulp::Arch`]'s dispatch, so that they
 //! use what the processor has (AVX2, AVX-512, popcnt) without code for it.
 
+pub(super) mod aggregate;
 mod count;
 mod distribution;
 mod histogram;
@@ -16,8 +17,8 @@ pub use sum::Mean;
 
 use super::bitmap::GroupedBitmaps;
 use super::{
-    Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest, LinkedCounts,
-    LinkedCube, LinkedQuestion, Selection, SelectionBody,
+    Aggregate, Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest,
+    LinkedCounts, LinkedCube, LinkedQuestion, Selection, SelectionBody, ValueDistribution, ValueGrid,
 };
 use crate::dataset::{ColumnId, Dataset, Part};
 use crate::filter::{Filter, Predicate, Region};
@@ -156,6 +157,27 @@ impl Engine for CpuEngine {
     fn distribution(&self, selection: &Selection, zoom: Zoom, cancel: &Cancel) -> Result<Distribution, EngineError> {
         let parts: Vec<_> = self.parts(selection).collect();
         distribution::distribution(self.arch, &parts, zoom, cancel)
+    }
+
+    fn aggregate(
+        &self,
+        selection: &Selection,
+        aggregate: Aggregate,
+        tiles: &[TileId],
+        cancel: &Cancel,
+    ) -> Result<Vec<ValueGrid>, EngineError> {
+        tiles.iter().map(|tile| aggregate::tile(&self.dataset, self.parts(selection), aggregate, *tile, cancel)).collect()
+    }
+
+    fn value_distribution(
+        &self,
+        selection: &Selection,
+        aggregate: Aggregate,
+        zoom: Zoom,
+        cancel: &Cancel,
+    ) -> Result<ValueDistribution, EngineError> {
+        let parts: Vec<_> = self.parts(selection).collect();
+        aggregate::distribution(&self.dataset, &parts, aggregate, zoom, cancel)
     }
 }
 

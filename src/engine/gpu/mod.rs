@@ -6,12 +6,14 @@
 //! parts         a dataset's arrays on the device, uploaded when first needed
 //! select        filters to bitmaps with ranks                                      program
 //! count, histogram, distribution                                                   jobs
+//! aggregate     sums, means and extremes: the device's selection, the host's columns
 //! shaders, layout   the WGSL, and the structures that it and the host share
 //! ```
 //!
-//! The only module that knows wgpu. It knows nothing of HTTP, colours, or the CPU engine.
+//! The only module that knows wgpu. It knows nothing of HTTP or colours, and of the CPU engine only how values are added up.
 
 mod adapter;
+mod aggregate;
 mod count;
 mod device;
 mod distribution;
@@ -34,10 +36,12 @@ pub use adapter::{AdapterText, Adapters};
 pub use worker::Gpu;
 
 use super::{
-    Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest, Selection,
-    SelectionBody,
+    Aggregate, Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest,
+    Selection, SelectionBody, ValueDistribution, ValueGrid,
 };
 use crate::dataset::Dataset;
+use crate::engine::bitmap::GroupedBitmaps;
+use crate::engine::cpu::aggregate as cpu_aggregate;
 use crate::filter::{Filter, Region};
 use crate::world::{TileId, Zoom};
 use parts::Parts;
@@ -105,6 +109,12 @@ impl GpuEngine {
         let parts = self.parts.clone();
         self.gpu.run(move |device| work(device, &parts, &selection))
     }
+
+    /// The selected points of some parts, on the host.
+    fn bitmaps(&self, selection: &Selection, parts: Vec<usize>, cancel: &Cancel) -> Result<Vec<GroupedBitmaps>, EngineError> {
+        let cancel = cancel.clone();
+        self.run(selection, move |device, all, selection| aggregate::bitmaps(device, all, selection, &parts, &cancel))
+    }
 }
 
 impl Engine for GpuEngine {
@@ -157,6 +167,37 @@ impl Engine for GpuEngine {
         self.run(selection, move |device, parts, selection| {
             distribution::distribution(device, parts, selection, zoom, &cancel)
         })
+    }
+
+    fn aggregate(
+        &self,
+        selection: &Selection,
+        aggregate: Aggregate,
+        tiles: &[TileId],
+        cancel: &Cancel,
+    ) -> Result<Vec<ValueGrid>, EngineError> {
+        let is_met = |&part: &usize| tiles.iter().any(|tile| {
+            let (first, last) = tile.keys();
+            self.parts.meets(part, first, last)
+        });
+        let dataset = &self.parts.dataset;
+        let met: Vec<usize> = (0..dataset.parts.len()).filter(is_met).collect();
+        let bitmaps = self.bitmaps(selection, met.clone(), cancel)?;
+        let parts = met.iter().map(|&part| &dataset.parts[part]).zip(&bitmaps);
+        tiles.iter().map(|tile| cpu_aggregate::tile(dataset, parts.clone(), aggregate, *tile, cancel)).collect()
+    }
+
+    fn value_distribution(
+        &self,
+        selection: &Selection,
+        aggregate: Aggregate,
+        zoom: Zoom,
+        cancel: &Cancel,
+    ) -> Result<ValueDistribution, EngineError> {
+        let dataset = &self.parts.dataset;
+        let bitmaps = self.bitmaps(selection, (0..dataset.parts.len()).collect(), cancel)?;
+        let parts: Vec<_> = dataset.parts.iter().zip(&bitmaps).collect();
+        cpu_aggregate::distribution(dataset, &parts, aggregate, zoom, cancel)
     }
 }
 
