@@ -1,4 +1,4 @@
-//! `pointillist demo`: a sample, made and served, to see what this is.
+//! `pointillist demo`: a sample, made and served, to see what this is; or the same over real files.
 
 use super::generate::written_to;
 use super::serve::{ServeOptions, serve};
@@ -6,19 +6,25 @@ use crate::generate::{Generation, Kind};
 use crate::ingest::cache;
 use anyhow::Context;
 use std::fs;
+use std::path::PathBuf;
 
 /// Generate a sample of cell towers or ships, and serve it
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   pointillist demo
   pointillist demo ais --rows 5000000
-The sample and its dataset are kept in ~/.cache/pointillist and found again.")]
+  pointillist demo ais AIS_2020_01_01.zip
+A sample and its dataset are kept in ~/.cache/pointillist and found again; so is the dataset of a real file.")]
 pub struct DemoArgs {
     /// What to show
     #[arg(value_enum, default_value = "towers")]
     pub kind: Kind,
 
-    /// Number of rows
+    /// Real files, or datasets, to show instead of a generated sample
+    #[arg(value_name = "PATH", conflicts_with = "rows")]
+    pub paths: Vec<PathBuf>,
+
+    /// Number of rows of the sample
     #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub rows: u64,
 
@@ -27,6 +33,9 @@ pub struct DemoArgs {
 }
 
 pub fn run(args: DemoArgs) -> anyhow::Result<()> {
+    if !args.paths.is_empty() {
+        return serve(&args.paths, args.options);
+    }
     let kind = match args.kind {
         Kind::Towers => "towers",
         Kind::Ais => "ais",

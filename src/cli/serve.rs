@@ -4,7 +4,7 @@
 
 use super::engine::EngineArgs;
 use crate::dataset::Dataset;
-use crate::server::{self, App, Options};
+use crate::server::{self, App, Basemap, Options};
 use crate::service::disk::DiskCache;
 use crate::service::{Limits, Service, Source};
 use anyhow::{Context, bail, ensure};
@@ -68,6 +68,18 @@ pub struct ServeOptions {
     /// The server's address as clients see it, such as https://tiles.example.org; by default what they ask for
     #[arg(long, value_name = "URL", env = "POINTILLIST_PUBLIC_URL")]
     pub public_url: Option<String>,
+
+    /// Style of the page's basemap (MapLibre's format), instead of the offline one: https://host/path, or /path here
+    #[arg(long, value_name = "URL", env = "POINTILLIST_BASEMAP")]
+    pub basemap: Option<String>,
+
+    /// The same for the dark theme
+    #[arg(long, value_name = "URL", requires = "basemap", env = "POINTILLIST_BASEMAP_DARK")]
+    pub basemap_dark: Option<String>,
+
+    /// A further server that the basemap's style takes tiles, letters or symbols from; may be repeated
+    #[arg(long, value_name = "URL", requires = "basemap")]
+    pub basemap_server: Vec<String>,
 }
 
 /// Names that no dataset may take: they are other addresses.
@@ -85,7 +97,9 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
 /// # Errors
 /// The port is taken, or a path is no dataset and cannot be made into one.
 pub fn serve(paths: &[PathBuf], args: ServeOptions) -> anyhow::Result<()> {
-    // Before anything that takes time: a port in use is known at once.
+    // Before anything that takes time: a port in use and a wrong address are known at once.
+    let basemap = args.basemap.as_deref().map(|light| Basemap::new(light, args.basemap_dark.as_deref(), &args.basemap_server));
+    let basemap = basemap.transpose().context("the page's basemap")?;
     let listener = bound(args.listen)?;
     let mut sources = Vec::new();
     let mut paths_by_name: BTreeMap<String, PathBuf> = BTreeMap::new();
@@ -117,7 +131,7 @@ pub fn serve(paths: &[PathBuf], args: ServeOptions) -> anyhow::Result<()> {
     if let Some(folder) = &args.cache_dir {
         service = service.with_disk(DiskCache::open(folder, args.cache_dir_size as u64)?);
     }
-    let app = App::new(service, Options { public_url: args.public_url, max_age_secs: args.max_age });
+    let app = App::new(service, Options { public_url: args.public_url, max_age_secs: args.max_age, basemap });
     let mut said = Ok(());
     server::serve(listener, app, || {
         let mut stdout = std::io::stdout().lock();

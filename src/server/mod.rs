@@ -8,6 +8,7 @@
 //! /health /ready /metrics           for operators                     [operating]
 //! ```
 
+mod basemap;
 mod caching;
 mod documents;
 mod export;
@@ -21,6 +22,7 @@ mod questions;
 mod run;
 mod tiles;
 
+pub use basemap::{Basemap, NoAddress};
 pub use run::{ServeError, serve};
 
 use crate::engine::Cancel;
@@ -57,12 +59,14 @@ pub struct Options {
     pub public_url: Option<String>,
     /// How long a cache may use a tile whose URL does not name the data version.
     pub max_age_secs: u32,
+    /// The page's basemap; by default its own.
+    pub basemap: Option<Basemap>,
 }
 
 impl Default for Options {
     fn default() -> Options {
         // A minute: long enough to pan back and forth, short enough that a replaced dataset shows soon.
-        Options { public_url: None, max_age_secs: 60 }
+        Options { public_url: None, max_age_secs: 60, basemap: None }
     }
 }
 

@@ -12,9 +12,14 @@ use std::sync::Arc;
 #[folder = "tiles-client/dist/"]
 struct Files;
 
-/// Scripts, pictures and questions go to this server only; charts set styles, and pictures are made in the page.
-const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; \
-                      object-src 'none'; base-uri 'none'; frame-ancestors 'self'";
+/// Scripts come from this server only, and so do pictures and answers but those of the operator's own basemap; charts set styles, and
+/// pictures are made in the page.
+fn policy(others: &str) -> String {
+    format!(
+        "default-src 'self'; connect-src 'self' {others}; img-src 'self' data: blob: {others}; style-src 'self' 'unsafe-inline'; \
+         worker-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'self'"
+    )
+}
 
 pub async fn index(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
     embedded(&app, &headers, "index.html")
@@ -29,12 +34,18 @@ fn embedded(app: &App, headers: &HeaderMap, path: &str) -> Result<Response, Prob
     let file = Files::get(path).ok_or_else(|| {
         Problem::not_found(format!("there is no file '{}' here: the page is at /", super::query::excerpt(path)))
     })?;
-    let mut response = app.document(headers, content_type(path), file.data.into_owned(), false);
-    if path.ends_with(".html") {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("content-security-policy"), HeaderValue::from_static(POLICY));
+    if !path.ends_with(".html") {
+        return Ok(app.document(headers, content_type(path), file.data.into_owned(), false));
     }
+    let mut page = String::from_utf8_lossy(&file.data).into_owned();
+    let mut others = String::new();
+    if let Some(basemap) = &app.options.basemap {
+        page = basemap.told_to(&page);
+        others = basemap.origins();
+    }
+    let mut response = app.document(headers, content_type(path), page, false);
+    let policy = HeaderValue::from_str(&policy(&others)).expect("origins are letters of host names");
+    response.headers_mut().insert(HeaderName::from_static("content-security-policy"), policy);
     Ok(response)
 }
 

@@ -478,3 +478,49 @@ fn a_stopping_server_says_so_and_answers_what_it_took() {
     assert!(stopped, "/ready never turned 503");
     assert_eq!(served.wait().code(), Some(0));
 }
+
+#[test]
+fn the_page_speaks_to_this_server_only_until_it_is_given_another_basemap() {
+    let sample = Sample::new(50);
+    let bare = Served::start(&sample.dataset(), &[]).get("/");
+    let policy = bare.header("content-security-policy");
+    assert!(policy.contains("connect-src 'self' ;") && !policy.contains("http"), "{policy}");
+    assert!(bare.text().contains(r#"name="basemap-light" content="""#), "{}", bare.text());
+
+    let given = ["--basemap", "https://maps.example.org/light.json?key=1", "--basemap-server", "https://fonts.example.org/"];
+    let other = Served::start(&sample.dataset(), &given).get("/");
+    let policy = other.header("content-security-policy");
+    assert!(policy.contains("connect-src 'self' https://fonts.example.org https://maps.example.org;"), "{policy}");
+    assert!(policy.contains("default-src 'self';"), "{policy}");
+    for name in ["basemap-light", "basemap-dark"] {
+        let told = format!(r#"name="{name}" content="https://maps.example.org/light.json?key=1""#);
+        assert!(other.text().contains(&told), "{}", other.text());
+    }
+    assert_ne!(bare.header("etag"), other.header("etag"));
+
+    let wrong = crate::command::pointillist(["serve", sample.dataset().to_str().unwrap(), "--basemap", "maps.json"]);
+    assert!(wrong.error().contains("'maps.json' is not an address that a page can load"), "{}", wrong.error());
+}
+
+#[test]
+fn the_demo_shows_real_files_too() {
+    let sample = Sample::new(500);
+    let served = Served::start_command(&["demo", "towers", sample.dataset().to_str().unwrap()].map(std::ffi::OsStr::new));
+    assert_eq!(served.get("/catalog").json()["datasets"][0]["rows"], 500);
+    let both = crate::command::pointillist(["demo", "towers", "somewhere", "--rows", "5"]);
+    assert!(both.error().contains("cannot be used with"), "{}", both.error());
+}
+
+#[test]
+fn the_demo_generates_both_kinds_in_the_schemas_of_the_real_files() {
+    let cache = tempfile::tempdir().unwrap();
+    for (kind, by, columns) in [("towers", "radio", ["mcc", "range", "created"]), ("ais", "VesselGroup", ["MMSI", "SOG", "Length"])] {
+        let arguments = ["demo", kind, "--rows", "3000"].map(std::ffi::OsStr::new);
+        let served = Served::start_command_in(&arguments, &[("XDG_CACHE_HOME", cache.path())]);
+        let stats = served.get(&format!("/{kind}/stats")).json();
+        assert_eq!((&stats["rows"], &stats["by"]), (&3000.into(), &by.into()), "{stats}");
+        for name in columns {
+            assert!(stats["columns"].as_array().unwrap().iter().any(|column| column["name"] == name), "{name}: {stats}");
+        }
+    }
+}

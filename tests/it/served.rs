@@ -2,6 +2,7 @@
 
 use pointillist::world::{TileId, WorldPoint, world_from_lonlat};
 use std::fmt::Write as _;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -102,11 +103,20 @@ impl Served {
 
     /// As [`Served::start`], with these variables in the environment.
     pub fn start_in(dataset: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Served {
+        let command = [OsStr::new("serve"), dataset.as_os_str()].into_iter().chain(arguments.iter().map(OsStr::new));
+        Served::start_command_in(&command.collect::<Vec<_>>(), variables)
+    }
+
+    /// Any command that ends up serving, on a free port.
+    pub fn start_command(command: &[&OsStr]) -> Served {
+        Served::start_command_in(command, &[])
+    }
+
+    /// As [`Served::start_command`], with these variables in the environment.
+    pub fn start_command_in(command: &[&OsStr], variables: &[(&str, &Path)]) -> Served {
         let mut child = Command::new(PROGRAM)
-            .arg("serve")
-            .arg(dataset)
+            .args(command)
             .args(["--listen", "127.0.0.1:0"])
-            .args(arguments)
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,5 +1,6 @@
 /** The dashboard as people use it: what they see is compared with what the API says. */
 
+import type { Page } from "@playwright/test";
 import { expect, rgbAt, screenOf, test, url } from "./fixture.js";
 
 const SEA = [227, 233, 238];
@@ -281,4 +282,40 @@ test("the plain Leaflet page draws the server's tiles", async ({ dashboard, stat
   const colours = new Set<number>();
   for (let p = 0; p < image.data.length; p += 4) colours.add(((image.data[p] ?? 0) << 16) | ((image.data[p + 1] ?? 0) << 8) | (image.data[p + 2] ?? 0));
   expect(colours.size).toBeGreaterThan(200);
+});
+
+/** The page as a server with a basemap of its own sends it. */
+async function withBasemap(page: Page, style: string): Promise<void> {
+  await page.route(`${url()}/`, async (route) => {
+    const response = await route.fetch();
+    const body = (await response.text()).replaceAll(/(name="basemap-\w+" content=")"/g, `$1${style}"`);
+    await route.fulfill({ response, body });
+  });
+}
+
+test("a server's own basemap lies under the points, in both themes", async ({ dashboard }) => {
+  const { page } = dashboard;
+  await withBasemap(page, "/e2e/style.json");
+  const style = { version: 8, sources: {}, layers: [{ id: "paper", type: "background", paint: { "background-color": "#204060" } }] };
+  await page.route("**/e2e/style.json", (route) => route.fulfill({ contentType: "application/json", body: JSON.stringify(style) }));
+  await dashboard.open("#at=1.5/25/-10&markers=0");
+  for (const theme of ["Dark theme", "Light theme"]) {
+    const image = await dashboard.pixels();
+    expect(rgbAt(image, ...(await screenOf(page, -30, 35)))).toEqual([0x20, 0x40, 0x60]);
+    const colours = new Set<number>();
+    for (let x = 400; x < 1000; x++) for (let y = 50; y < 650; y++) colours.add(rgbAt(image, x, y).reduce((packed, level) => packed * 256 + level, 0));
+    expect(colours.size, "points are drawn").toBeGreaterThan(40);
+    await page.getByRole("button", { name: theme }).click();
+    await page.waitForTimeout(500);
+  }
+});
+
+test("a basemap that cannot be loaded is told, and the built-in one shown", async ({ dashboard }) => {
+  const { page } = dashboard;
+  dashboard.expectErrors.push(/status of 404/);
+  await withBasemap(page, "/nowhere/style.json");
+  await dashboard.open("#at=1.5/25/-10&markers=0");
+  await expect(page.getByRole("alert")).toContainText("The server's basemap could not be loaded");
+  await dashboard.idle();
+  await expect.poll(async () => rgbAt(await dashboard.pixels(), ...(await screenOf(page, -30, 35)))).toEqual(SEA);
 });

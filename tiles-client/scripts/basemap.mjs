@@ -1,5 +1,5 @@
 // Writes public/basemap.json: Natural Earth land and country borders, clipped at the antimeridian, and the names of
-// large cities from cities.csv (GeoNames, CC BY; rank 0 is seen first).
+// large cities from the project's own table (rank 0 is seen first).
 //
 // world-atlas is stitched across the antimeridian for spherical clipping; drawn flat it smears Russia and Fiji over
 // the whole map. Projecting with an equirectangular of 180/pi pixels per radian cuts it there again, in degrees.
@@ -49,14 +49,22 @@ const collection = {
     asFeature("border", degrees(mesh(atlas, atlas.objects.countries, (a, b) => a !== b))),
   ],
 };
-const cities = readFileSync(new URL("cities.csv", import.meta.url), "utf8").trim().split("\n").slice(1);
-for (const city of cities) {
-  const [name, lon, lat, rank] = city.split(",");
-  collection.features.push({
-    type: "Feature",
-    properties: { kind: "city", name, rank: Number(rank) },
-    geometry: { type: "Point", coordinates: [Number(lon), Number(lat)] },
-  });
+// Cities with names at each rank, the most populous first; the rest has the last rank.
+const RANKS = [40, 110, 220, 280];
+const cities = readFileSync(new URL("../../src/generate/geography/cities.csv", import.meta.url), "utf8")
+  .split("\n")
+  .filter((line) => line !== "" && !line.startsWith("#"))
+  .map((line) => {
+    const [name, lon, lat, population] = line.split(",");
+    return { name, lon: Number(lon), lat: Number(lat), population: Number(population) };
+  })
+  .sort((a, b) => b.population - a.population || (a.name < b.name ? -1 : 1));
+let rank = 0;
+let left = RANKS[0];
+for (const { name, lon, lat } of cities) {
+  if (left === 0 && rank < RANKS.length) left = RANKS[++rank] ?? Number.POSITIVE_INFINITY;
+  left -= 1;
+  collection.features.push({ type: "Feature", properties: { kind: "city", name, rank }, geometry: { type: "Point", coordinates: [lon, lat] } });
 }
 mkdirSync(new URL("../public", import.meta.url), { recursive: true });
 writeFileSync(new URL("../public/basemap.json", import.meta.url), JSON.stringify(collection));

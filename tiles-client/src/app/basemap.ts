@@ -1,5 +1,8 @@
-/** The offline basemap as a MapLibre style: Natural Earth land and borders and GeoNames' largest cities, light
- * and dark. No glyph files: MapLibre draws the letters itself. One request. */
+/**
+ * The offline basemap as a MapLibre style: Natural Earth land and borders and the names of large cities, light and
+ * dark. No glyph files: MapLibre draws the letters itself. One request. And what is drawn over any basemap: an area
+ * and markers.
+ */
 
 import type { LayerSpecification, StyleSpecification } from "maplibre-gl";
 import type { Theme } from "./state.js";
@@ -9,17 +12,17 @@ const INK: Record<Theme, { sea: string; land: string; border: string; area: stri
   dark: { sea: "#0b0f14", land: "#171d25", border: "#2c3540", area: "#8ab4ff", name: "#c3ccd6" },
 };
 
-/** Layers that points are drawn below: areas and markers. */
-export const ABOVE_POINTS = "area-line";
+/** The style of a server with a basemap of its own, by theme; null where it has none. */
+export function ownStyle(theme: Theme): string | null {
+  return document.querySelector<HTMLMetaElement>(`meta[name=basemap-${theme}]`)?.content || null;
+}
 
-export function basemapStyle(theme: Theme, bordersShown = true): StyleSpecification {
+export function offlineStyle(theme: Theme): StyleSpecification {
   const ink = INK[theme];
   return {
     version: 8,
     sources: {
-      world: { type: "geojson", data: `${import.meta.env.BASE_URL}basemap.json`, maxzoom: 8, buffer: 16, tolerance: 0.3, attribution: "Natural Earth, GeoNames" },
-      area: { type: "geojson", data: EMPTY },
-      markers: { type: "geojson", data: EMPTY },
+      world: { type: "geojson", data: `${import.meta.env.BASE_URL}basemap.json`, maxzoom: 8, buffer: 16, tolerance: 0.3, attribution: "Natural Earth" },
     },
     layers: [
       { id: "sea", type: "background", paint: { "background-color": ink.sea } },
@@ -29,21 +32,7 @@ export function basemapStyle(theme: Theme, bordersShown = true): StyleSpecificat
         type: "line",
         source: "world",
         filter: ["==", ["get", "kind"], "border"],
-        layout: { visibility: bordersShown ? "visible" : "none" },
         paint: { "line-color": ink.border, "line-width": ["interpolate", ["linear"], ["zoom"], 0, 0.5, 6, 1.2] },
-      },
-      { id: "area-line", type: "line", source: "area", paint: { "line-color": ink.area, "line-width": 1.5, "line-dasharray": [3, 2] } },
-      {
-        id: "markers",
-        type: "circle",
-        source: "markers",
-        paint: {
-          "circle-color": ["get", "color"],
-          "circle-radius": ["interpolate", ["linear"], ["zoom"], 2, 3, 14, 6],
-          "circle-stroke-color": ink.land,
-          "circle-stroke-width": 1,
-          "circle-opacity": 0.9,
-        },
       },
       ...[0, 1, 2, 3, 4].map((rank): LayerSpecification => ({
         id: `cities-${rank}`,
@@ -56,6 +45,26 @@ export function basemapStyle(theme: Theme, bordersShown = true): StyleSpecificat
       })),
     ],
   };
+}
+
+/** Lines of the selected area and single points, on sources `area` and `markers`. */
+export function overlays(theme: Theme): LayerSpecification[] {
+  const ink = INK[theme];
+  return [
+    { id: "area-line", type: "line", source: "area", paint: { "line-color": ink.area, "line-width": 1.5, "line-dasharray": [3, 2] } },
+    {
+      id: "markers",
+      type: "circle",
+      source: "markers",
+      paint: {
+        "circle-color": ["get", "color"],
+        "circle-radius": ["interpolate", ["linear"], ["zoom"], 2, 3, 14, 6],
+        "circle-stroke-color": ink.land,
+        "circle-stroke-width": 1,
+        "circle-opacity": 0.9,
+      },
+    },
+  ];
 }
 
 export const EMPTY: GeoJSON.FeatureCollection = { type: "FeatureCollection", features: [] };

@@ -192,6 +192,11 @@ export class Controller {
     this.#writeAddress();
   }
 
+  basemapFailed(message: string, isStyle: boolean): void {
+    const title = isStyle ? "The server's basemap could not be loaded; this is the built-in one" : "Part of the basemap could not be loaded";
+    state.problem.value = { title, detail: message, retry: null };
+  }
+
   fit(): void {
     if (state.stats.value) this.#map?.fit(state.stats.value.bounds);
   }

@@ -36,6 +36,7 @@ const view = new MapView(canvas, state.theme.value, {
   onMove: (now, camera) => controller.moved(now, camera),
   onHover: (at) => controller.hovered(at),
   onClick: (tile, pixel) => void controller.listRows(tile, pixel),
+  onBasemapError: (message, isStyle) => controller.basemapFailed(message, isStyle),
 });
 
 effect(() => view.setSpread(state.spread.value));

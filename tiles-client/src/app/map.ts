@@ -7,7 +7,7 @@ import * as maplibregl from "maplibre-gl";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
 import { pixelFromLonLat, type Bounds, type Camera, type Row, type TileId } from "../core/index.js";
 import { CountLayer } from "../maplibre/index.js";
-import { ABOVE_POINTS, EMPTY, basemapStyle } from "./basemap.js";
+import { EMPTY, offlineStyle, overlays, ownStyle } from "./basemap.js";
 import type { Theme } from "./state.js";
 import type { TileSet, Wanted } from "./tileset.js";
 
@@ -24,6 +24,8 @@ export interface MapEvents {
   readonly onMove: (view: { bounds: Bounds; zoom: number }, camera: Camera) => void;
   readonly onHover: (at: { x: number; y: number; tile: TileId; pixel: readonly [number, number]; row: Row | null } | null) => void;
   readonly onClick: (tile: TileId, pixel: readonly [number, number]) => void;
+  /** Something of the basemap could not be loaded; `isStyle` when all of it, and the offline one is shown instead. */
+  readonly onBasemapError: (message: string, isStyle: boolean) => void;
 }
 
 /** Deepest zoom of the camera: a pixel is then about a centimetre. */
@@ -51,7 +53,10 @@ export class MapView {
   #insets: Insets = { left: 0, top: 0, bottom: 0 };
   #theme: Theme;
   #spread = 0;
+  /** Whether the style has loaded, so that layers can be changed. */
   #ready = false;
+  /** Whether the server's own style, if it has one, has been given up. */
+  #isOffline = false;
   #showPoints = true;
   #area: readonly (readonly [number, number])[] | null = null;
   #markers: readonly Marker[] = [];
@@ -67,7 +72,7 @@ export class MapView {
     });
     this.map = new maplibregl.Map({
       container,
-      style: basemapStyle(theme),
+      style: ownStyle(theme) ?? offlineStyle(theme),
       center: [0, 20],
       zoom: 1.2,
       minZoom: ZOOM_MIN,
@@ -87,6 +92,7 @@ export class MapView {
     this.map.addControl(new maplibregl.AttributionControl({ compact: false }), "bottom-right");
     this.map.addControl(new maplibregl.ScaleControl({ maxWidth: 96 }), "bottom-right");
     this.map.on("style.load", () => this.#styled());
+    this.map.on("error", ({ error }) => this.#failed(error));
     this.map.on("move", () => this.#moved());
     this.map.on("resize", () => this.#moved());
     this.map.on("mousemove", (event) => this.#hover(event));
@@ -102,7 +108,8 @@ export class MapView {
   setTheme(theme: Theme): void {
     if (theme === this.#theme) return;
     this.#theme = theme;
-    this.map.setStyle(basemapStyle(theme), { diff: false });
+    this.#ready = false;
+    this.map.setStyle((this.#isOffline ? null : ownStyle(theme)) ?? offlineStyle(theme), { diff: false });
   }
 
   show(tiles: TileSet, zooms: { min: number; max: number }): void {
@@ -189,12 +196,24 @@ export class MapView {
 
   #styled(): void {
     this.#ready = true;
-    if (!this.map.getLayer(this.#layer.id)) this.map.addLayer(this.#layer, ABOVE_POINTS);
+    // Names stay above the points, whoever's basemap it is.
+    const names = this.map.getStyle().layers.find(({ type }) => type === "symbol")?.id;
+    for (const source of ["area", "markers"]) this.map.addSource(source, { type: "geojson", data: EMPTY });
+    this.map.addLayer(this.#layer, names);
+    for (const layer of overlays(this.#theme)) this.map.addLayer(layer, names);
     this.setArea(this.#area);
     const markers = this.#markers;
     this.#markers = [];
     this.setMarkers(markers);
     this.#moved();
+  }
+
+  #failed(error: { readonly message: string }): void {
+    const isStyle = !this.#ready && !this.#isOffline && ownStyle(this.#theme) !== null;
+    this.#events.onBasemapError(error.message, isStyle);
+    if (!isStyle) return;
+    this.#isOffline = true;
+    this.map.setStyle(offlineStyle(this.#theme), { diff: false });
   }
 
   #tileSize(): number {
