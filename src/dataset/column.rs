@@ -147,6 +147,19 @@ pub fn float_from_ordered_key(key: u64) -> f64 {
     f64::from_bits(if key >> 63 == 1 { key & !(1 << 63) } else { !key })
 }
 
+/// The most decimals by which floats are scaled.
+pub const DECIMALS_MAX: u8 = 9;
+
+/// Scaled floats stay below 2^53, where every integer is an f64.
+pub const SCALED_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// `value * 10^decimals` where that is an integer below 2^53 that gives `value` back exactly.
+pub fn scaled(value: f64, decimals: u8) -> Option<i64> {
+    let power = power_of_ten(decimals);
+    let scaled = (value * power).round();
+    (scaled.abs() < SCALED_MAX && scaled / power == value).then_some(scaled as i64)
+}
+
 /// 10^decimals, exact for the decimals that occur (0 to 9).
 pub fn power_of_ten(decimals: u8) -> f64 {
     10f64.powi(i32::from(decimals))

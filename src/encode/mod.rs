@@ -4,5 +4,5 @@ mod npy;
 mod palette;
 mod png;
 
-pub use npy::{NpyDtype, npy};
+pub use npy::{NpyDtype, npy, npy_f64};
 pub use png::{Quality, empty_png, png, png_of_width};

@@ -1,7 +1,7 @@
 //! NumPy's npy format, version 1.0 (numpy.org/doc/stable/reference/generated/numpy.lib.format.html): the bytes that
 //! `numpy.save` writes for the same array.
 
-use crate::engine::CountGrid;
+use crate::engine::{CountGrid, ValueGrid};
 
 /// The element type of an array of counts, little endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -18,26 +18,35 @@ const ALIGNMENT_BYTES: usize = 64;
 
 /// Counts as an array in C order, shape `(categories, size, size)`, row 0 north.
 pub fn npy(grid: &CountGrid, dtype: NpyDtype) -> Vec<u8> {
+    let shape = (grid.categories, grid.size);
     let fits_u16 = || grid.counts.iter().all(|&n| n <= u32::from(u16::MAX));
     if dtype == NpyDtype::Auto && fits_u16() {
-        let mut bytes = header("<u2", grid, 2);
+        let mut bytes = header("<u2", shape, 2);
         bytes.extend(grid.counts.iter().flat_map(|&n| (n as u16).to_le_bytes()));
         bytes
     } else {
-        let mut bytes = header("<u4", grid, 4);
+        let mut bytes = header("<u4", shape, 4);
         bytes.extend(grid.counts.iter().flat_map(|&n| n.to_le_bytes()));
         bytes
     }
 }
 
+/// Values as an array of `<f8` in C order, shape `(1, size, size)`, row 0 north, NaN where a pixel has none.
+pub fn npy_f64(grid: &ValueGrid) -> Vec<u8> {
+    let mut bytes = header("<f8", (1, grid.size), 8);
+    // One NaN for all: what a pixel without a value is, no engine should be told by.
+    let bits = |value: &f64| if value.is_nan() { f64::NAN } else { *value }.to_le_bytes();
+    bytes.extend(grid.values.iter().flat_map(bits));
+    bytes
+}
+
 /// Magic, version, header length, and the array described as a Python literal, padded with spaces to the alignment; room for
 /// the elements is reserved behind it.
-fn header(descr: &str, grid: &CountGrid, element_bytes: usize) -> Vec<u8> {
-    let CountGrid { categories, size, .. } = grid;
-    let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({categories}, {size}, {size}), }}");
+fn header(descr: &str, (planes, size): (usize, usize), element_bytes: usize) -> Vec<u8> {
+    let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({planes}, {size}, {size}), }}");
     const PREFIX_BYTES: usize = 10;
     let header_bytes = (PREFIX_BYTES + dict.len() + 1).next_multiple_of(ALIGNMENT_BYTES) - PREFIX_BYTES;
-    let mut bytes = Vec::with_capacity(PREFIX_BYTES + header_bytes + grid.counts.len() * element_bytes);
+    let mut bytes = Vec::with_capacity(PREFIX_BYTES + header_bytes + planes * size * size * element_bytes);
     bytes.extend(b"\x93NUMPY\x01\x00");
     bytes.extend(u16::try_from(header_bytes).expect("three numbers make less than 65,536 bytes").to_le_bytes());
     bytes.extend(dict.as_bytes());
@@ -66,6 +75,13 @@ mod tests {
         let u4 = [0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0xff, 0xff, 0, 0];
         assert_eq!(npy(&grid, NpyDtype::U32), saved("<u4", &u4));
         assert_eq!(npy(&grid, NpyDtype::Auto), saved("<u2", &[0, 0, 1, 0, 2, 0, 0xff, 0xff]));
+    }
+
+    #[test]
+    fn values_are_saved_as_f64() {
+        let grid = ValueGrid { size: 2, values: vec![0.5, -f64::NAN, -1.0, 1e300] };
+        let elements: Vec<u8> = [0.5, f64::NAN, -1.0, 1e300].iter().flat_map(|value| value.to_le_bytes()).collect();
+        assert_eq!(npy_f64(&grid), saved("<f8", &elements));
     }
 
     #[test]

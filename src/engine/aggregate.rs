@@ -4,8 +4,9 @@
 //! more come together: in integers wherever values are scaled integers, which no order can change; else in f64, each part's
 //! points in their order and the parts in theirs; minima and maxima by keys, whose order is that of the values.
 
-use crate::dataset::column::{float_from_ordered_key, power_of_ten};
+use crate::dataset::column::{DECIMALS_MAX, float_from_ordered_key, power_of_ten, scaled};
 use crate::dataset::{ColumnId, Dataset, DictionaryValues, Encoding};
+use std::borrow::Cow;
 
 /// What is made of the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,13 +25,13 @@ pub struct Aggregate {
 }
 
 /// What the keys of a column are worth. Booleans are 0 and 1, times microseconds since 1970.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Numbers<'a> {
     /// `(base + step * (key - 1)) / 10^decimals`.
     Scaled { base: i64, step: u64, decimals: u8 },
-    /// By key, less 1.
-    Integers(&'a [i64]),
-    /// By key, less 1.
+    /// `integers[key - 1] / 10^decimals`.
+    Listed { integers: Cow<'a, [i64]>, decimals: u8 },
+    /// By key, less 1: floats that have more decimals than are scaled.
     Floats(&'a [f64]),
     /// The key is the float.
     OrderedFloats,
@@ -42,7 +43,7 @@ pub enum Partial {
     /// No point has a value.
     #[default]
     Empty,
-    /// Of [`Numbers::Scaled`] the sum of `key - 1`, of [`Numbers::Integers`] that of the values.
+    /// Of [`Numbers::Scaled`] the sum of `key - 1`, of [`Numbers::Listed`] that of the integers.
     Whole { count: u64, sum: i128 },
     Real { count: u64, sum: f64 },
     /// The smallest or the largest key.
@@ -55,20 +56,31 @@ impl<'a> Numbers<'a> {
         match (dataset.column(column).encoding, dataset.dictionary(column).map(|dictionary| dictionary.values())) {
             (Encoding::Affine { base, step, decimals }, _) => Some(Numbers::Scaled { base, step, decimals }),
             (Encoding::OrderedFloat, _) => Some(Numbers::OrderedFloats),
-            (Encoding::Dictionary, Some(DictionaryValues::Integer(values, _))) => Some(Numbers::Integers(values.values())),
-            (Encoding::Dictionary, Some(DictionaryValues::Float(values))) => Some(Numbers::Floats(values.values())),
+            (Encoding::Dictionary, Some(DictionaryValues::Integer(values, _))) => {
+                Some(Numbers::Listed { integers: Cow::Borrowed(values.values()), decimals: 0 })
+            }
+            (Encoding::Dictionary, Some(DictionaryValues::Float(values))) => Some(Numbers::of_floats(values.values())),
             (Encoding::Dictionary, _) => None,
         }
+    }
+
+    /// Integers, where every float is one after the point is moved: tenths of a knot are added up exactly.
+    fn of_floats(floats: &'a [f64]) -> Numbers<'a> {
+        let all_scaled = |decimals| {
+            let integers: Option<Vec<i64>> = floats.iter().map(|&float| scaled(float, decimals)).collect();
+            Some(Numbers::Listed { integers: Cow::Owned(integers?), decimals })
+        };
+        (0..=DECIMALS_MAX).find_map(all_scaled).unwrap_or(Numbers::Floats(floats))
     }
 
     /// The number of a key that is not null's.
     fn number(&self, key: u64) -> f64 {
         let place = key as usize - 1;
-        match *self {
-            Numbers::Scaled { base, step, decimals } => {
+        match self {
+            &Numbers::Scaled { base, step, decimals } => {
                 (i128::from(base) + i128::from(step) * i128::from(key - 1)) as f64 / power_of_ten(decimals)
             }
-            Numbers::Integers(values) => values[place] as f64,
+            Numbers::Listed { integers, decimals } => integers[place] as f64 / power_of_ten(*decimals),
             Numbers::Floats(values) => values[place],
             Numbers::OrderedFloats => float_from_ordered_key(key),
         }
@@ -77,14 +89,15 @@ impl<'a> Numbers<'a> {
     /// What a partial comes to; NaN where no point has a value. An exact sum is rounded once to f64, and once more where it
     /// is divided by a power of ten, by the number of points, or by both at once.
     pub fn value(&self, partial: Partial, measure: Measure) -> f64 {
-        let (decimals, count, sum) = match (partial, *self) {
+        let (decimals, count, sum) = match (partial, self) {
             (Partial::Empty, _) => return f64::NAN,
             (Partial::Key(key), _) => return self.number(key),
             (Partial::Real { count, sum }, _) => (0, count, sum),
-            (Partial::Whole { count, sum }, Numbers::Scaled { base, step, decimals }) => {
+            (Partial::Whole { count, sum }, &Numbers::Scaled { base, step, decimals }) => {
                 (decimals, count, (i128::from(base) * i128::from(count) + i128::from(step) * sum) as f64)
             }
-            (Partial::Whole { count, sum }, _) => (0, count, sum as f64),
+            (Partial::Whole { count, sum }, &Numbers::Listed { decimals, .. }) => (decimals, count, sum as f64),
+            (Partial::Whole { .. }, _) => unreachable!("floats are not added up as integers"),
         };
         match measure {
             Measure::Mean => sum / (power_of_ten(decimals) * count as f64),
@@ -224,6 +237,10 @@ mod tests {
         assert_eq!(tenths.value(both, Measure::Sum), 0.3, "and not 0.30000000000000004");
         assert_eq!(tenths.value(both, Measure::Mean), 0.15);
         assert_eq!(tenths.value(Partial::Key(2), Measure::Max), 0.2);
+        let in_dictionary = Numbers::of_floats(&[-1.25, 0.1, 0.2]);
+        assert_eq!(in_dictionary.value(Partial::Whole { count: 3, sum: -95 }, Measure::Sum), -0.95);
+        assert_eq!(in_dictionary.value(Partial::Key(1), Measure::Min), -1.25);
+        assert!(matches!(Numbers::of_floats(&[0.5, std::f64::consts::PI]), Numbers::Floats(_)));
         assert!(tenths.value(Partial::Empty.and(Partial::Empty, Measure::Sum), Measure::Sum).is_nan());
         assert_eq!(Partial::Empty.and(both, Measure::Sum), both);
         assert_eq!(Partial::Key(3).and(Partial::Key(9), Measure::Min), Partial::Key(3));

@@ -82,6 +82,16 @@ impl Filter {
         Ok(Filter { predicate, canonical })
     }
 
+    /// This filter, of points with a value in a column.
+    ///
+    /// # Errors
+    /// The filter is at one of the limits of texts already.
+    pub fn and_not_null(&self, column: ColumnId, dataset: &Dataset) -> Result<Filter, FilterError> {
+        let not_null = format!("{} IS NOT NULL", column_text(&dataset.column(column).name));
+        let text = if self.is_all() { not_null } else { format!("({}) AND {not_null}", self.canonical) };
+        Filter::parse(&text, dataset)
+    }
+
     /// The filter that every point passes.
     pub fn all() -> Filter {
         Filter { predicate: Predicate::All, canonical: String::new() }

@@ -2,10 +2,11 @@
 
 use super::plan::PlannedColumn;
 use super::preset::Preset;
-use super::stats::{NumberStats, scaled};
+use super::stats::NumberStats;
 use super::texts::Texts;
 use super::value::NULL_INTEGER;
 use super::values::Values;
+use crate::dataset::column::scaled;
 use crate::dataset::column::ordered_key_from_float;
 use crate::dataset::column::ValueStyle;
 use crate::dataset::write::HotColumn;

@@ -5,10 +5,11 @@
 //! columns in memory. Runs are read batch by batch and not mapped, so that memory stays bounded.
 
 use super::error::IngestError;
-use super::stats::{NumberStats, scaled};
+use super::stats::NumberStats;
 use super::store::Chunk;
 use super::value::NULL_INTEGER;
 use super::values::Values;
+use crate::dataset::column::scaled;
 use crate::dataset::column::power_of_ten;
 use crate::dataset::{ColumnKind, Encoding, KeyWidth};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt8Array, UInt16Array, UInt32Array, UInt64Array};

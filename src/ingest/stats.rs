@@ -3,7 +3,7 @@
 //! An affine key needs smallest value, largest value and the greatest common step; for floats also how many decimals make
 //! every value an exact scaled integer. A dictionary needs the distinct values, kept while they are few.
 
-use crate::dataset::column::power_of_ten;
+use crate::dataset::column::{DECIMALS_MAX, SCALED_MAX, scaled};
 use crate::dataset::{ColumnKind, Encoding};
 
 use super::value::NULL_INTEGER;
@@ -11,11 +11,6 @@ use super::values::Values;
 
 /// More distinct values than this are not counted: a dictionary of numbers has at most 16-bit keys.
 pub const DISTINCT_MAX: usize = 65_535;
-
-const DECIMALS_MAX: u8 = 9;
-
-/// Scaled floats stay below 2^53, where every integer is an f64.
-const SCALED_MAX: f64 = 9_007_199_254_740_992.0;
 
 #[derive(Default)]
 pub struct NumberStats {
@@ -126,13 +121,6 @@ impl NumberStats {
     }
 }
 
-/// `value * 10^decimals` where that is an integer below 2^53 that gives `value` back exactly.
-pub fn scaled(value: f64, decimals: u8) -> Option<i64> {
-    let power = power_of_ten(decimals);
-    let scaled = (value * power).round();
-    (scaled.abs() < SCALED_MAX && scaled / power == value).then_some(scaled as i64)
-}
-
 impl Affine {
     fn add(&mut self, value: i64) {
         match &mut self.extremes {
@@ -228,6 +216,7 @@ impl Distinct {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::column::power_of_ten;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 

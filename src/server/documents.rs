@@ -4,7 +4,7 @@ use super::query::{IMAGE, LEGEND, NOTHING, Query, STATS, names_version};
 use super::tiles::within_deadline;
 use super::{App, Problem};
 use crate::dataset::Value as ColumnValue;
-use crate::service::{Priority, ServiceError, Source, View, ZOOM_MAX_SERVED};
+use crate::service::{Explained, Priority, ServiceError, Source, View, ZOOM_MAX_SERVED};
 use crate::encode::png_of_width;
 use crate::shade::{Legend, Style, legend_image};
 use crate::world::{LonLatBox, Zoom};
@@ -191,12 +191,20 @@ pub async fn legend_json(
     let source = app.source(&name)?;
     let view = app.view(source, &uri, LEGEND)?;
     let zoom = zoom_of(&uri)?;
-    let (legend, distribution) = asked(&app, move |pipeline, cancel| pipeline.legend(&view, zoom, cancel)).await?;
-    let (counts, pixels): (Vec<u32>, Vec<u64>) = distribution.pixels_by_count.iter().copied().unzip();
+    let explained = asked(&app, move |pipeline, cancel| pipeline.legend(&view, zoom, cancel)).await?;
+    let distribution = match &explained {
+        Explained::Counts(_, distribution) => {
+            let (counts, pixels): (Vec<u32>, Vec<u64>) = distribution.pixels_by_count.iter().copied().unzip();
+            json!({ "counts": counts, "pixels": pixels })
+        }
+        Explained::Values(_, distribution) => {
+            json!({ "lowest": distribution.lowest, "highest": distribution.highest(), "pixels": distribution.pixels() })
+        }
+    };
     let mut body = json!({ "zoom": zoom.get() });
-    if let (Value::Object(body), Ok(Value::Object(legend))) = (&mut body, serde_json::to_value(&legend)) {
+    if let (Value::Object(body), Ok(Value::Object(legend))) = (&mut body, serde_json::to_value(explained.legend())) {
         body.extend(legend);
-        body.insert("distribution".into(), json!({ "counts": counts, "pixels": pixels }));
+        body.insert("distribution".into(), distribution);
     }
     Ok(app.document(&headers, JSON, body.to_string(), names_version(&uri, source.data_version())))
 }
@@ -213,9 +221,9 @@ pub async fn legend_png(
     let zoom = zoom_of(&uri)?;
     let ratio = if uri.path().ends_with("@2x.png") { 2 } else { 1 };
     let picture = asked(&app, move |pipeline, cancel| {
-        let (legend, _) = pipeline.legend(&view, zoom, cancel)?;
+        let explained = pipeline.legend(&view, zoom, cancel)?;
         let title = &view.source.dataset().manifest.title;
-        let image = legend_image(&legend, title, ratio);
+        let image = legend_image(explained.legend(), title, ratio);
         Ok(png_of_width(&image.rgba, image.width))
     });
     Ok(app.document(&headers, "image/png", picture.await?, names_version(&uri, source.data_version())))

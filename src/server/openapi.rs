@@ -1,6 +1,6 @@
 //! `/openapi.json`: what can be asked, from the very lists of parameters that requests are checked against.
 
-use super::query::{COUNTS, HISTOGRAM, IMAGE, Known, LEGEND, NOTHING, POINTS, STATS};
+use super::query::{HISTOGRAM, IMAGE, Known, LEGEND, NOTHING, NUMBERS, POINTS, STATS};
 use super::{App, Problem, query::Query};
 use crate::service::ZOOM_MAX_SERVED;
 use axum::extract::State;
@@ -33,7 +33,7 @@ const ENDPOINTS: &[Endpoint] = &[
     get("/{dataset}/legend.png", "The legend as a picture", Some(LEGEND), "image/png", TILE_STATUSES),
     get("/{dataset}/{z}/{x}/{y}.png", "A tile as an image of 256 pixels a side", Some(IMAGE), "image/png", TILE_STATUSES),
     get("/{dataset}/{z}/{x}/{y}@2x.png", "A tile as an image of 512 finer pixels a side", Some(IMAGE), "image/png", TILE_STATUSES),
-    get("/{dataset}/{z}/{x}/{y}.npy", "A tile's counts, [category][row][column], row 0 north", Some(COUNTS), "application/octet-stream", TILE_STATUSES),
+    get("/{dataset}/{z}/{x}/{y}.npy", "A tile's counts, [category][row][column], row 0 north; of an aggregate its values", Some(NUMBERS), "application/octet-stream", TILE_STATUSES),
     get("/{dataset}/histogram", "Counts by value of a column", Some(HISTOGRAM), JSON, TILE_STATUSES),
     get("/{dataset}/points", "Rows, in five formats", Some(POINTS), JSON, TILE_STATUSES),
     Endpoint {
@@ -103,7 +103,7 @@ fn operation(endpoint: &Endpoint) -> Value {
         parameters.push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
     }
     for name in endpoint.known.iter().flat_map(|known| known.names()) {
-        let is_required = name == "column";
+        let is_required = name == "column" && endpoint.path.ends_with("/histogram");
         parameters.push(json!({
             "name": name, "in": "query", "required": is_required, "schema": { "type": "string" },
             "description": described(name),
@@ -156,6 +156,7 @@ fn described(parameter: &str) -> &'static str {
         "filter" => "CQL2 text, such as radio = 'LTE' AND range > 1000",
         "filter-lang" => "cql2-text",
         "v" => "The data version, which makes the answer immutable",
+        "agg" => "What a pixel shows: count (points, or points with a value in column), or the sum, mean, min or max of column",
         "by" => "The column whose values are the categories, or none",
         "how" => "The scale from count to intensity: eq_hist, log, cbrt or linear",
         "min_alpha" => "Opacity of the lowest count, 1 to 255",
@@ -169,7 +170,7 @@ fn described(parameter: &str) -> &'static str {
         "dtype" => "u32, or auto: u16 where every count fits",
         "zoom" => "The zoom that the legend is of",
         "bbox" => "west,south,east,north in degrees",
-        "column" => "The column",
+        "column" => "The column of the histogram, or of agg",
         "bins" => "How many bins",
         "scale" => "linear or log10",
         "min" | "max" => "The ends of the axis",

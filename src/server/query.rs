@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError};
 /// The parameters that an address knows.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
-    /// Tells remembered views of different addresses apart: what is right for an image may be unknown to counts.
+    /// Tells remembered views of different addresses apart: what is right for an image may be unknown to numbers.
     scope: &'static str,
     lists: &'static [&'static [&'static str]],
 }
@@ -36,8 +36,8 @@ const VERSION: &[&str] = &["v"];
 pub const NOTHING: Known = Known { scope: "nothing", lists: &[] };
 /// All that an image depends on.
 pub const IMAGE: Known = Known { scope: "image", lists: &[FILTER, VERSION, &Style::PARAMETERS] };
-/// All that counts depend on.
-pub const COUNTS: Known = Known { scope: "counts", lists: &[FILTER, VERSION, &["by", "dtype"]] };
+/// All that a tile's numbers depend on.
+pub const NUMBERS: Known = Known { scope: "numbers", lists: &[FILTER, VERSION, &["agg", "by", "column", "dtype"]] };
 pub const LEGEND: Known = Known { scope: "legend", lists: &[FILTER, VERSION, &Style::PARAMETERS, &["zoom"]] };
 pub const HISTOGRAM: Known = Known {
     scope: "histogram",

@@ -1,9 +1,9 @@
 //! Tiles: `/{dataset}/{z}/{x}/{y}[@2x].{png,npy}`.
 
-use super::query::{COUNTS, IMAGE, Query, excerpt, names_version};
+use super::query::{IMAGE, NUMBERS, Query, excerpt, names_version};
 use super::{App, Problem, caching};
 use crate::encode::NpyDtype;
-use crate::service::{Answer, Content, Origin, Priority, Scale, ServiceError, TileKey, TileRequest, ZOOM_MAX_SERVED};
+use crate::service::{Answer, Content, Origin, Priority, Scale, ServiceError, TileKey, TileRequest, View, ZOOM_MAX_SERVED};
 use crate::world::TileId;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -38,8 +38,8 @@ pub async fn tile(
         let view = app.view(source, &uri, IMAGE)?;
         TileRequest { view, tile: address.tile, scale: address.scale, content: Content::Png }
     } else {
-        let view = app.view(source, &uri, COUNTS)?;
-        let content = Content::Npy(dtype(&uri)?);
+        let view = app.view(source, &uri, NUMBERS)?;
+        let content = Content::Npy(dtype(&uri, &view)?);
         TileRequest { view, tile: address.tile, scale: address.scale, content }
     };
     let key = request.key();
@@ -135,9 +135,13 @@ pub fn served_number(name: &str, text: &str) -> Result<u32, Problem> {
     Ok(text.parse().unwrap_or(u32::MAX))
 }
 
-fn dtype(uri: &Uri) -> Result<NpyDtype, Problem> {
-    let query = Query::parse(uri, COUNTS)?;
+fn dtype(uri: &Uri, view: &View) -> Result<NpyDtype, Problem> {
+    let query = Query::parse(uri, NUMBERS)?;
     match query.get("dtype") {
+        Some(asked) if view.aggregate.is_some() => {
+            let detail = format!("dtype={} is of counts: the values of an aggregate are f64, so leave it out", excerpt(asked));
+            Err(Problem::bad_request(detail))
+        }
         None | Some("u32") => Ok(NpyDtype::U32),
         Some("auto") => Ok(NpyDtype::Auto),
         Some(other) => Err(Problem::bad_request(format!("dtype={} is not served: give u32 or auto", excerpt(other)))),

@@ -24,6 +24,7 @@ mod pipeline;
 mod pool;
 mod source;
 mod tile;
+mod values;
 mod view;
 
 pub use cache::{ByteLru, CacheStats};
@@ -31,7 +32,7 @@ pub use digest::Digest;
 pub use error::ServiceError;
 pub use flight::Ticket;
 pub use metrics::Metrics;
-pub use pipeline::{CacheBudgets, Pipeline};
+pub use pipeline::{CacheBudgets, Explained, Pipeline};
 pub use pool::Priority;
 pub use source::{Source, ZOOM_MAX_SERVED};
 pub use tile::{Content, Scale, StageTimes, Tile, TileKey, TileRequest};

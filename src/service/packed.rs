@@ -1,6 +1,6 @@
-//! Count grids packed for the cache: most pixels of most tiles are empty, and most counts are small.
+//! Grids packed for the cache: most pixels of most tiles are empty, and most counts are small.
 
-use crate::engine::CountGrid;
+use crate::engine::{CountGrid, ValueGrid};
 
 /// A count grid in the smallest of four forms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,12 +77,68 @@ impl PackedGrid {
     }
 }
 
+/// A grid of values, in the smaller of two forms; an empty one has no entries.
+#[derive(Clone, Debug)]
+pub struct PackedValues {
+    size: usize,
+    /// Where the values of a sparse grid lie; empty where every pixel has an entry, or none has.
+    places: Box<[u32]>,
+    values: Box<[f64]>,
+}
+
+impl PackedValues {
+    pub fn pack(grid: ValueGrid) -> PackedValues {
+        let size = grid.size;
+        let occupied = grid.values.iter().filter(|value| !value.is_nan()).count();
+        if occupied * 3 > grid.values.len() * 2 {
+            return PackedValues { size, places: Box::default(), values: grid.values.into_boxed_slice() };
+        }
+        let entries = grid.values.iter().enumerate().filter(|(_, value)| !value.is_nan());
+        let (places, values): (Vec<u32>, Vec<f64>) = entries.map(|(place, &value)| (place as u32, value)).unzip();
+        PackedValues { size, places: places.into_boxed_slice(), values: values.into_boxed_slice() }
+    }
+
+    /// The grid; `None` if no pixel has a value.
+    pub fn unpack(&self) -> Option<ValueGrid> {
+        let size = self.size;
+        if self.values.is_empty() {
+            return None;
+        }
+        if self.places.is_empty() {
+            return Some(ValueGrid { size, values: self.values.to_vec() });
+        }
+        let mut grid = ValueGrid::empty(size);
+        for (&place, &value) in self.places.iter().zip(&self.values) {
+            grid.values[place as usize] = value;
+        }
+        Some(grid)
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.places.len() * 4 + self.values.len() * 8
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn a_grid_of_values_comes_back_and_takes_no_more_than_before(
+            values in proptest::collection::vec(prop_oneof![Just(f64::NAN), -9.0..9.0], 64), sparse: bool,
+        ) {
+            let few = |(place, value): (usize, f64)| if sparse && place % 3 > 0 { f64::NAN } else { value };
+            let grid = ValueGrid { size: 8, values: values.into_iter().enumerate().map(few).collect() };
+            let packed = PackedValues::pack(grid.clone());
+            prop_assert!(packed.bytes() <= grid.values.len() * 8);
+            match packed.unpack() {
+                Some(back) => prop_assert_eq!(back, grid),
+                None => prop_assert!(grid.is_empty()),
+            }
+        }
+
         #[test]
         fn a_grid_comes_back_and_takes_no_more_than_before(
             counts in proptest::collection::vec(prop_oneof![6 => Just(0), 2 => 1..200u32, 1 => any::<u32>().prop_map(|n| n >> 12)], 2 * 64),

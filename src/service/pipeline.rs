@@ -4,12 +4,12 @@
 
 use super::cache::{ByteLru, CacheStats, Oversized};
 use super::memo::Memo;
-use super::packed::PackedGrid;
+use super::packed::{PackedGrid, PackedValues};
 use super::tile::{Content, Scale, StageTimes, Tile, TileRequest};
 use super::view::View;
 use super::{Digest, Metrics, ServiceError};
 use crate::encode::{Quality, empty_png, npy, png};
-use crate::engine::{Cancel, CountGrid, Distribution, Selection};
+use crate::engine::{Cancel, CountGrid, Distribution, Selection, ValueDistribution};
 use crate::shade::{Category, Legend, Shader, Spread, SpreadDensity, halo, spread};
 use crate::world::{TileId, Zoom};
 use bytes::Bytes;
@@ -40,10 +40,41 @@ impl CacheBudgets {
 
 pub struct Pipeline {
     selections: Memo<Digest, Selection>,
-    grids: ByteLru<(Digest, TileId), Arc<PackedGrid>>,
+    pub(super) grids: ByteLru<(Digest, TileId), KeptGrid>,
     distributions: Memo<(Digest, Zoom), Distribution>,
+    pub(super) value_distributions: Memo<(Digest, Zoom), ValueDistribution>,
     shaders: Memo<(Digest, Zoom), Prepared>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// Counts and values share a budget; which a grid has its digest says.
+#[derive(Clone)]
+pub(super) enum KeptGrid {
+    Counts(Arc<PackedGrid>),
+    Values(Arc<PackedValues>),
+}
+
+/// A legend, and the distribution that it was made from.
+pub enum Explained {
+    Counts(Legend, Arc<Distribution>),
+    Values(Legend, Arc<ValueDistribution>),
+}
+
+impl Explained {
+    pub fn legend(&self) -> &Legend {
+        match self {
+            Explained::Counts(legend, _) | Explained::Values(legend, _) => legend,
+        }
+    }
+}
+
+impl KeptGrid {
+    fn bytes(&self) -> usize {
+        match self {
+            KeptGrid::Counts(grid) => grid.bytes(),
+            KeptGrid::Values(grid) => grid.bytes(),
+        }
+    }
 }
 
 /// What all tiles of a view and zoom share.
@@ -63,7 +94,8 @@ impl Pipeline {
         Pipeline {
             selections: Memo::new(budgets.selection_bytes, Oversized::KeepAlone),
             grids: ByteLru::new(budgets.grid_bytes),
-            distributions: Memo::new(budgets.distribution_bytes / 2, Oversized::KeepAlone),
+            distributions: Memo::new(budgets.distribution_bytes / 4, Oversized::KeepAlone),
+            value_distributions: Memo::new(budgets.distribution_bytes / 4, Oversized::KeepAlone),
             shaders: Memo::new(budgets.distribution_bytes / 2, Oversized::KeepAlone),
             metrics,
         }
@@ -74,6 +106,9 @@ impl Pipeline {
     /// # Errors
     /// The style names a category that there is not; the engine fails; or the tile is no longer wanted.
     pub fn tile(&self, request: &TileRequest, cancel: &Cancel) -> Result<Tile, ServiceError> {
+        if let Some(aggregate) = request.view.aggregate {
+            return self.value_tile(request, aggregate, cancel);
+        }
         match request.content {
             Content::Png => self.image(request, cancel),
             Content::Npy(dtype) => {
@@ -137,11 +172,16 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Pipeline::tile`].
-    pub fn legend(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<(Legend, Arc<Distribution>), ServiceError> {
+    pub fn legend(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<Explained, ServiceError> {
+        if let Some(aggregate) = view.aggregate {
+            let (legend, distribution) = self.value_legend(view, aggregate, zoom, cancel)?;
+            return Ok(Explained::Values(legend, distribution));
+        }
         let prepared = self.prepared(view, zoom, cancel)?;
         let distribution = self.distribution(view, zoom, cancel)?;
         let categories = self.categories(view, cancel)?;
-        Ok((Legend::new(&view.style, &categories, &distribution, prepared.spread_pixels)?, distribution))
+        let legend = Legend::new(&view.style, &categories, &distribution, prepared.spread_pixels)?;
+        Ok(Explained::Counts(legend, distribution))
     }
 
     /// Counts of several tiles of 256 pixels: from the cache, the others in one call of the engine. `None` without points.
@@ -149,35 +189,55 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::selection`].
     pub fn grids(&self, view: &View, tiles: &[TileId], cancel: &Cancel) -> Result<Vec<Option<CountGrid>>, ServiceError> {
-        let mut found: Vec<Option<Arc<PackedGrid>>> = Vec::with_capacity(tiles.len());
+        let found = self.kept_grids(view, view.counts, tiles, |lacking| {
+            let selection = self.selection(view, cancel)?;
+            let started = Instant::now();
+            let grids = view.source.engine().count(&selection, lacking, cancel)?;
+            self.metrics.device_time("count", started.elapsed());
+            let kept = grids.into_iter().map(|grid| KeptGrid::Counts(Arc::new(PackedGrid::pack(grid))));
+            Ok(kept.collect())
+        })?;
+        let unpacked = |grid: Option<KeptGrid>| match grid {
+            Some(KeptGrid::Counts(grid)) => grid.unpack(),
+            _ => None,
+        };
+        Ok(found.into_iter().map(unpacked).collect())
+    }
+
+    /// Grids from the cache, the others made together by `make`, in the order of the tiles that it is given. `None` for tiles
+    /// without points.
+    pub(super) fn kept_grids(
+        &self,
+        view: &View,
+        digest: Digest,
+        tiles: &[TileId],
+        make: impl FnOnce(&[TileId]) -> Result<Vec<KeptGrid>, ServiceError>,
+    ) -> Result<Vec<Option<KeptGrid>>, ServiceError> {
+        let mut found: Vec<Option<KeptGrid>> = Vec::with_capacity(tiles.len());
         let mut lacking: Vec<(usize, TileId)> = Vec::new();
         for (i, &tile) in tiles.iter().enumerate() {
-            let grid = if view.source.has_points(tile) { self.grids.get(&(view.counts, tile)) } else { None };
+            let grid = if view.source.has_points(tile) { self.grids.get(&(digest, tile)) } else { None };
             if grid.is_none() && view.source.has_points(tile) {
                 lacking.push((i, tile));
             }
             found.push(grid);
         }
         if !lacking.is_empty() {
-            let selection = self.selection(view, cancel)?;
             let wanted: Vec<TileId> = lacking.iter().map(|(_, tile)| *tile).collect();
-            let started = Instant::now();
-            let grids = view.source.engine().count(&selection, &wanted, cancel)?;
-            self.metrics.device_time("count", started.elapsed());
-            for ((i, tile), grid) in lacking.into_iter().zip(grids) {
-                let packed = Arc::new(PackedGrid::pack(grid));
-                self.grids.insert((view.counts, tile), packed.clone(), packed.bytes());
-                found[i] = Some(packed);
+            for ((i, tile), grid) in lacking.into_iter().zip(make(&wanted)?) {
+                self.grids.insert((digest, tile), grid.clone(), grid.bytes());
+                found[i] = Some(grid);
             }
         }
-        Ok(found.into_iter().map(|grid| grid.and_then(|grid| grid.unpack())).collect())
+        Ok(found)
     }
 
-    pub fn cache_stats(&self) -> [(&'static str, CacheStats); 3] {
+    pub fn cache_stats(&self) -> [(&'static str, CacheStats); 4] {
         [
             ("selection", self.selections.stats()),
             ("grid", self.grids.stats()),
             ("distribution", self.distributions.stats()),
+            ("value_distribution", self.value_distributions.stats()),
         ]
     }
 

@@ -44,7 +44,7 @@ pub struct TileRequest {
 /// By what a finished tile is known: equal requests, however they were written, have equal keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TileKey {
-    /// Of an image the view's, of counts that of what they depend on.
+    /// Of an image the view's, of numbers that of what they depend on.
     pub digest: Digest,
     pub tile: TileId,
     pub scale: Scale,
@@ -55,7 +55,7 @@ impl TileRequest {
     pub fn key(&self) -> TileKey {
         let digest = match self.content {
             Content::Png => self.view.image,
-            Content::Npy(_) => self.view.counts,
+            Content::Npy(_) => self.view.numbers,
         };
         TileKey { digest, tile: self.tile, scale: self.scale, content: self.content }
     }

@@ -2,8 +2,9 @@
 
 use super::source::Source;
 use super::{Digest, ServiceError};
-use crate::dataset::ColumnId;
-use crate::filter::Filter;
+use crate::dataset::{ColumnId, ColumnKind};
+use crate::engine::{Aggregate, Measure};
+use crate::filter::{Filter, FilterError};
 use crate::shade::{Style, StyleError};
 use std::sync::Arc;
 use thiserror::Error;
@@ -15,19 +16,27 @@ pub struct View {
     /// The column whose values are the categories.
     pub by: Option<ColumnId>,
     pub style: Style,
+    /// What pixels show in place of how many points they have.
+    pub aggregate: Option<Aggregate>,
     /// Of dataset, filter and categories: what counts depend on.
     pub counts: Digest,
+    /// Of `counts` and the aggregate: what a tile's numbers depend on.
+    pub numbers: Digest,
     /// Of `counts` and the style: what images depend on.
     pub image: Digest,
 }
 
 /// Why a view is none.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq)]
 pub enum ViewError {
     #[error(transparent)]
     Style(#[from] StyleError),
     #[error("there is no column '{name}': the columns are {known}")]
     Column { name: String, known: String },
+    #[error("column '{name}' is {kind}, of which there is no {agg}: {remedy}")]
+    NotNumbers { name: String, kind: &'static str, agg: &'static str, remedy: String },
+    #[error(transparent)]
+    Filter(#[from] FilterError),
 }
 
 impl From<ViewError> for ServiceError {
@@ -49,7 +58,15 @@ impl View {
     ) -> Result<View, ViewError> {
         let style = source.style().clone().with(pairs)?;
         let manifest = &source.dataset().manifest;
+        let column = style.column.as_deref().map(|name| column_named(source, name)).transpose()?;
+        let aggregate = aggregate_of(source, &style, column)?;
+        let filter = match (aggregate, column) {
+            // The points with a value are what there is to count, as in SQL.
+            (None, Some(column)) => filter.and_not_null(column, source.dataset())?,
+            _ => filter,
+        };
         let by = match style.by.as_deref() {
+            _ if aggregate.is_some() => None,
             Some("none") => None,
             Some(name) => Some(column_named(source, name)?),
             None => manifest.category.as_deref().map(|name| column_named(source, name)).transpose()?,
@@ -57,8 +74,29 @@ impl View {
         let by_text = by.map_or("", |column| manifest.columns[column.0].name.as_str());
         let program = env!("CARGO_PKG_VERSION");
         let counts = Digest::of([program, &manifest.data_version, by_text, filter.canonical()]);
+        let numbers = aggregate.map_or(counts, |Aggregate { column, .. }| {
+            Digest::of([counts.to_string().as_str(), style.agg.name(), &manifest.columns[column.0].name])
+        });
         let image = Digest::of([counts.to_string().as_str(), &style.canonical()]);
-        Ok(View { source: source.clone(), filter: Arc::new(filter), by, style, counts, image })
+        Ok(View { source: source.clone(), filter: Arc::new(filter), by, style, aggregate, counts, numbers, image })
+    }
+}
+
+/// What a style shows of a column.
+fn aggregate_of(source: &Source, style: &Style, column: Option<ColumnId>) -> Result<Option<Aggregate>, ViewError> {
+    let (Some(measure), Some(column)) = (style.agg.measure(), column) else { return Ok(None) };
+    let described = source.dataset().column(column);
+    let refused = |kind, remedy| {
+        Err(ViewError::NotNumbers { name: described.name.clone(), kind, agg: style.agg.name(), remedy })
+    };
+    match described.kind {
+        ColumnKind::Text => {
+            let numbers = source.dataset().columns().iter().filter(|column| column.kind != ColumnKind::Text);
+            let names: Vec<&str> = numbers.map(|column| column.name.as_str()).collect();
+            refused("text", format!("the columns of numbers and times are {}", names.join(", ")))
+        }
+        ColumnKind::Timestamp if measure == Measure::Sum => refused("a time", "ask for its mean, min or max".to_owned()),
+        _ => Ok(Some(Aggregate { measure, column })),
     }
 }
 

@@ -55,7 +55,7 @@ fn images_are_those_of_datashader() {
         let style = Style {
             how: How::ALL.into_iter().find(|how| how.name() == case.how).unwrap(),
             min_alpha: case.min_alpha,
-            span: case.span,
+            span: case.span.and_then(|(lo, hi)| Span::new(lo.into(), hi.into())),
             normalize: Normalize::Tile,
             ..Style::default()
         };

@@ -2,7 +2,7 @@
 
 use super::canvas::{Box, Canvas, text_fitted, text_width};
 use super::color::Rgb;
-use super::legend::{Legend, LegendCategory};
+use super::legend::{Legend, LegendCategory, Level, Stop};
 
 /// A straight-alpha RGBA image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,11 +104,13 @@ fn row(canvas: &mut Canvas, category: &LegendCategory, top: f32, width: f32) {
 
 /// What the intensities mean: a caption, a bar, and counts below it.
 fn scale(canvas: &mut Canvas, legend: &Legend, top: f32, width: f32) {
-    let caption = match (legend.normalize, legend.stops.is_empty(), legend.spread_pixels) {
+    let caption = match (legend.normalize, legend.stops.is_empty(), &legend.aggregate, legend.spread_pixels) {
         ("tile", ..) => "each tile has its own scale".to_owned(),
-        (_, true, _) => "no points".to_owned(),
-        (_, _, 0) => "points per pixel".to_owned(),
-        (_, _, pixels) => format!("points within {pixels} px"),
+        (_, true, Some(_), _) => "no values".to_owned(),
+        (_, true, None, _) => "no points".to_owned(),
+        (_, _, Some(of), _) => text_fitted(&format!("{} of {}", of.agg, of.column), SMALL_PX, width - 2.0 * PADDING),
+        (_, _, None, 0) => "points per pixel".to_owned(),
+        (_, _, None, pixels) => format!("points within {pixels} px"),
     };
     canvas.text(&caption, SMALL_PX, (PADDING, top + SMALL_PX - 1.0), SOFT_INK);
     if legend.stops.is_empty() {
@@ -128,11 +130,11 @@ fn scale(canvas: &mut Canvas, legend: &Legend, top: f32, width: f32) {
     let baseline = bar.top + BAR + 5.0 + SMALL_PX - 2.0;
     let mut free_from = bar.left;
     let (last, others) = legend.stops.split_last().expect("a scale has stops");
-    let last_label = compact(last.count);
+    let last_label = stop_label(last);
     let last_left = bar.left + bar.width - text_width(&last_label, SMALL_PX);
     canvas.text(&last_label, SMALL_PX, (last_left, baseline), SOFT_INK);
     for stop in others {
-        let label = compact(stop.count);
+        let label = stop_label(stop);
         let label_width = text_width(&label, SMALL_PX);
         let at = bar.left + bar.width * stop.intensity as f32 - label_width / 2.0;
         let left = at.max(bar.left);
@@ -140,6 +142,13 @@ fn scale(canvas: &mut Canvas, legend: &Legend, top: f32, width: f32) {
             canvas.text(&label, SMALL_PX, (left, baseline), SOFT_INK);
             free_from = left + label_width + 8.0;
         }
+    }
+}
+
+fn stop_label(stop: &Stop) -> String {
+    match &stop.level {
+        Level::Count { count } => compact(*count),
+        Level::Value { label, .. } => label.clone(),
     }
 }
 
@@ -174,6 +183,32 @@ fn compact(n: u32) -> String {
     };
     let (whole, tenths) = (n / unit, n % unit * 10 / unit);
     if whole < 100 && tenths > 0 { format!("{whole}.{tenths}{letter}") } else { format!("{whole}{letter}") }
+}
+
+/// A number as short as it can be told from its neighbours: three digits, or all of a whole number below 10,000.
+pub fn number_label(value: f64) -> String {
+    let size = value.abs();
+    let (unit, letter) = match size {
+        _ if size < 1e4 => (1.0, ""),
+        _ if size < 1e6 => (1e3, "k"),
+        _ if size < 1e9 => (1e6, "M"),
+        _ if size < 1e12 => (1e9, "G"),
+        _ => return format!("{value:.2e}"),
+    };
+    if size > 0.0 && size < 1e-3 {
+        return format!("{value:.2e}");
+    }
+    let scaled = value / unit;
+    // Digits behind the point so that there are three in all.
+    let decimals = match scaled.abs() {
+        digits if digits >= 100.0 => 0,
+        digits if digits >= 10.0 => 1,
+        digits if digits >= 1.0 => 2,
+        _ => 3,
+    };
+    let text = format!("{scaled:.decimals$}");
+    let text = if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{letter}")
 }
 
 #[cfg(test)]
@@ -217,6 +252,17 @@ mod tests {
         assert_eq!(["0", "999", "1,000", "1,234,567"], [0, 999, 1000, 1_234_567].map(with_thousands));
         let compacted = [9_999, 10_000, 45_678, 456_789, 1_234_567, 4_000_000_000].map(compact);
         assert_eq!(compacted, ["9,999", "10k", "45.6k", "456k", "1.2M", "4G"]);
+    }
+
+    #[test]
+    fn labels_of_values_have_three_digits() {
+        for (value, label) in [
+            (0.0, "0"), (0.5, "0.5"), (-0.125, "-0.125"), (2.0, "2"), (3.14159, "3.14"), (12.34, "12.3"), (102.3, "102"),
+            (1234.0, "1234"), (-45_678.0, "-45.7k"), (250_000.0, "250k"), (6_474_551.0, "6.47M"), (3e9, "3G"), (1.5e15, "1.50e15"),
+            (0.00012, "1.20e-4"),
+        ] {
+            assert_eq!(number_label(value), label);
+        }
     }
 
     /// Writes pictures for eyes, if LEGEND_PICTURES names a folder.

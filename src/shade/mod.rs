@@ -4,6 +4,7 @@
 //! Distribution + Style -> Normalization (count -> 0..1)  \
 //! Category list + Style -> a colour for each category      > Shader -> RGBA, Legend
 //! CountGrid (with a halo, where points are spread) -> spread -> CountGrid
+//! ValueDistribution + Style -> ValueShader: of ValueGrids, RGBA; Legend
 //! ```
 //!
 //! This module knows nothing of tiles' addresses, of requests, of how points were counted or of how images are encoded.
@@ -19,16 +20,18 @@ mod shader;
 mod spread;
 mod spread_sample;
 mod style;
+mod values;
 
 pub use cmap::Cmap;
 pub use color::{Category, CategoryKind, Rgb};
-pub use legend::{Legend, LegendCategory, Stop};
-pub use legend_image::{LegendImage, legend_image};
+pub use legend::{Legend, LegendAggregate, LegendCategory, Level, Stop};
+pub use legend_image::{LegendImage, legend_image, number_label};
 pub use normalize::Normalization;
 pub use shader::Shader;
 pub use spread::{SPREAD_PIXELS_MAX, SpreadDensity, halo, spread};
 pub use spread_sample::auto_spread;
-pub use style::{How, Normalize, Spread, Style, StyleError};
+pub use style::{Agg, How, Normalize, Span, Spread, Style, StyleError};
+pub use values::ValueShader;
 
 #[cfg(test)]
 mod golden_tests;

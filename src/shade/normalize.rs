@@ -1,11 +1,11 @@
-//! From a count to an intensity between 0 and 1.
+//! From a count, or another value, to an intensity between 0 and 1.
 //!
 //! The formulas are those of Datashader 0.19 (`transfer_functions.shade`). With `o` the lowest count, `d = count - o` and
 //! `s(d)` the scale, intensity is `(s - s0) / (s1 - s0)`, where `s0` and `s1` are the scale's values at the lowest and
 //! the highest count; where those are one count, intensity is 1.
 
-use super::style::How;
-use crate::engine::Distribution;
+use super::style::{How, Span};
+use crate::engine::{Distribution, ValueDistribution};
 
 /// Bins of Datashader's equalised histogram (`eq_hist(nbins=256*256)`).
 const EQ_HIST_BINS: usize = 1 << 16;
@@ -23,8 +23,8 @@ pub(super) enum ImageKind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalization {
     /// Counts at and below `lo` have intensity 0, unless `lo == hi`; those at and above `hi` have 1.
-    lo: u32,
-    hi: u32,
+    lo: f64,
+    hi: f64,
     curve: Curve,
     /// The curve's values at `lo` and `hi`.
     s0: f64,
@@ -48,10 +48,16 @@ impl Normalization {
     ///
     /// Here eq_hist needs no bins, for the distribution is exact: at each count that occurs, `s` is the share of non-empty
     /// pixels with at most that count.
-    pub fn of_distribution(distribution: &Distribution, how: How, span: Option<(u32, u32)>) -> Option<Normalization> {
+    pub fn of_distribution(distribution: &Distribution, how: How, span: Option<Span>) -> Option<Normalization> {
         let pixels_by_count = &distribution.pixels_by_count;
         let (&(lo, _), &(hi, _)) = (pixels_by_count.first()?, pixels_by_count.last()?);
-        Some(Normalization::new(lo, hi, how, span, || exact_cdf(pixels_by_count, lo)))
+        Some(Normalization::new(lo.into(), hi.into(), how, span, || exact_cdf(pixels_by_count, lo.into())))
+    }
+
+    /// The normalisation of values: of all pixels of a zoom, or of one tile, that have any. `None` if none does.
+    pub(super) fn of_values(distribution: &ValueDistribution, how: How, span: Option<Span>) -> Option<Normalization> {
+        let (lo, &(hi, _)) = (distribution.lowest, distribution.pixels_by_value.last()?);
+        Some(Normalization::new(lo, hi, how, span, || exact_cdf(&distribution.pixels_by_value, lo)))
     }
 
     /// Datashader's normalisation of one image, from the totals of all its pixels. `None` if all are empty.
@@ -59,16 +65,16 @@ impl Normalization {
         totals: &[u32],
         kind: ImageKind,
         how: How,
-        span: Option<(u32, u32)>,
+        span: Option<Span>,
     ) -> Option<Normalization> {
         let has_empty_pixels = totals.contains(&0);
         let distribution = Distribution::of_totals(totals.iter().copied());
         let pixels_by_count = &distribution.pixels_by_count;
         let (&(lo, _), &(hi, _)) = (pixels_by_count.first()?, pixels_by_count.last()?);
         let is_integer = kind == ImageKind::SingleChannel || !has_empty_pixels;
-        Some(Normalization::new(lo, hi, how, span, || {
+        Some(Normalization::new(lo.into(), hi.into(), how, span, || {
             if is_integer && ((hi - lo) as usize) < EQ_HIST_BINS {
-                exact_cdf(pixels_by_count, lo)
+                exact_cdf(pixels_by_count, lo.into())
             } else {
                 binned_cdf(pixels_by_count, lo, hi)
             }
@@ -76,13 +82,13 @@ impl Normalization {
     }
 
     fn new(
-        lo: u32,
-        hi: u32,
+        lo: f64,
+        hi: f64,
         how: How,
-        span: Option<(u32, u32)>,
+        span: Option<Span>,
         cdf: impl FnOnce() -> (Vec<f64>, Vec<f64>),
     ) -> Normalization {
-        let (lo, hi) = span.unwrap_or((lo, hi));
+        let (lo, hi) = span.map_or((lo, hi), Span::ends);
         let curve = match how {
             How::Linear => Curve::Linear,
             How::Log => Curve::Log,
@@ -92,33 +98,54 @@ impl Normalization {
                 Curve::EqHist { nodes, cdf }
             }
         };
-        let (s0, s1) = (curve.at(0.0), curve.at(f64::from(hi - lo)));
+        let (s0, s1) = (curve.at(0.0), curve.at(hi - lo));
         Normalization { lo, hi, curve, s0, s1 }
     }
 
     /// The intensity of a pixel with `count` points, 0 to 1.
     pub fn intensity(&self, count: u32) -> f64 {
-        // The end exactly, so that the highest count has the full colour whatever the rounding.
-        if count >= self.hi || self.s0 >= self.s1 {
+        self.intensity_of(count.into())
+    }
+
+    /// The intensity of a pixel of any value but NaN, 0 to 1.
+    pub(super) fn intensity_of(&self, value: f64) -> f64 {
+        // The end exactly, so that the highest value has the full colour whatever the rounding.
+        if value >= self.hi || self.s0 >= self.s1 {
             return 1.0;
         }
-        let s = self.curve.at(f64::from(count.max(self.lo) - self.lo));
+        let s = self.curve.at(value.max(self.lo) - self.lo);
         ((s - self.s0) / (self.s1 - self.s0)).clamp(0.0, 1.0)
     }
 
     /// The lowest and the highest count of the scale.
     pub fn counts(&self) -> (u32, u32) {
-        (self.lo, self.hi)
+        (self.lo as u32, self.hi as u32)
     }
 
     /// The lowest count of the scale that has at least this intensity.
     pub fn count_at(&self, intensity: f64) -> u32 {
-        let (mut below, mut at) = (self.lo, self.hi);
+        let (mut below, mut at) = self.counts();
         while below < at {
             let middle = below + (at - below) / 2;
             if self.intensity(middle) >= intensity { at = middle } else { below = middle + 1 }
         }
         at
+    }
+
+    /// The lowest value of the scale that has at least this intensity, to within a rounding.
+    pub(super) fn value_at(&self, intensity: f64) -> f64 {
+        let (mut below, mut at) = (self.lo, self.hi);
+        if self.intensity_of(below) >= intensity {
+            return below;
+        }
+        // Halved until no f64 is left between the two.
+        loop {
+            let middle = f64::midpoint(below, at);
+            if middle <= below || middle >= at {
+                return at;
+            }
+            if self.intensity_of(middle) >= intensity { at = middle } else { below = middle }
+        }
     }
 }
 
@@ -150,14 +177,14 @@ fn interpolated(d: f64, nodes: &[f64], values: &[f64]) -> f64 {
 }
 
 /// Distances from the lowest count, and the share of pixels up to each.
-fn exact_cdf(pixels_by_count: &[(u32, u64)], lo: u32) -> (Vec<f64>, Vec<f64>) {
-    let pixels: u64 = pixels_by_count.iter().map(|&(_, pixels)| pixels).sum();
+fn exact_cdf<V: Copy + Into<f64>>(pixels_by_value: &[(V, u64)], lo: f64) -> (Vec<f64>, Vec<f64>) {
+    let pixels: u64 = pixels_by_value.iter().map(|&(_, pixels)| pixels).sum();
     let mut up_to = 0;
-    pixels_by_count
+    pixels_by_value
         .iter()
-        .map(|&(count, pixels_here)| {
+        .map(|&(value, pixels_here)| {
             up_to += pixels_here;
-            (f64::from(count - lo), up_to as f64 / pixels as f64)
+            (value.into() - lo, up_to as f64 / pixels as f64)
         })
         .unzip()
 }
@@ -202,8 +229,10 @@ mod tests {
 
     #[test]
     fn intensities_by_hand() {
-        let of =
-            |how, span| Normalization::of_distribution(&distribution(&[(1, 5), (2, 3), (9, 2)]), how, span).unwrap();
+        let of = |how, span: Option<(f64, f64)>| {
+            let span = span.map(|(lo, hi)| Span::new(lo, hi).unwrap());
+            Normalization::of_distribution(&distribution(&[(1, 5), (2, 3), (9, 2)]), how, span).unwrap()
+        };
         let eq_hist = of(How::EqHist, None);
         assert_eq!(eq_hist.intensity(1), 0.0);
         assert!((eq_hist.intensity(2) - 0.6).abs() < 1e-12, "0.8 of the pixels have 2 or fewer, 0.5 have 1");
@@ -211,8 +240,8 @@ mod tests {
         assert_eq!(of(How::Linear, None).intensity(5), 0.5);
         assert!((of(How::Log, None).intensity(3) - 3f64.ln() / 9f64.ln()).abs() < 1e-12);
         assert!((of(How::Cbrt, None).intensity(2) - 0.5).abs() < 1e-12);
-        assert_eq!(of(How::Linear, Some((0, 100))).intensity(25), 0.25);
-        assert_eq!(of(How::Linear, Some((10, 100))).intensity(5), 0.0);
+        assert_eq!(of(How::Linear, Some((0.0, 100.0))).intensity(25), 0.25);
+        assert_eq!(of(How::Linear, Some((10.0, 100.0))).intensity(5), 0.0);
     }
 
     #[test]

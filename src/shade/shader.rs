@@ -248,7 +248,7 @@ impl PaintTable {
 }
 
 /// What an intensity looks like: for a mix only the opacity, in the last byte.
-fn paint_at(paint: &Paint, intensity: f64, min_alpha: u8) -> [u8; 4] {
+pub(super) fn paint_at(paint: &Paint, intensity: f64, min_alpha: u8) -> [u8; 4] {
     match paint {
         Paint::Mix => {
             let alpha = f64::from(min_alpha) + f64::from(255 - min_alpha) * intensity;
@@ -328,7 +328,7 @@ impl RowMix {
 }
 
 /// Lays an image over an opaque colour, rounding to the nearest level.
-fn lay_over(background: Rgb, rgba: &mut [u8]) {
+pub(super) fn lay_over(background: Rgb, rgba: &mut [u8]) {
     for pixel in rgba.chunks_exact_mut(4) {
         let alpha = u32::from(pixel[3]);
         for (channel, below) in pixel.iter_mut().zip(background.0) {

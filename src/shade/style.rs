@@ -5,22 +5,28 @@
 use super::cmap::Cmap;
 use super::color::Rgb;
 use super::spread::SPREAD_PIXELS_MAX;
+use crate::engine::Measure;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::hash::{Hash, Hasher};
 use thiserror::Error;
 
 /// Entries in `colors=` and in `hide=`. A dictionary column of one byte has at most 256 categories with null and other.
 const LIST_ENTRIES_MAX: usize = 256;
 
 /// Why a style is none. Each says the value and what is allowed.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq)]
 pub enum StyleError {
     #[error("{name}={value} is not allowed: {allowed}")]
     Value { name: &'static str, value: String, allowed: String },
     #[error("{name} is given twice: give it once")]
     Repeated { name: &'static str },
     #[error("span={lo},{hi} has no meaning with how=eq_hist, which ranks counts: add how=linear, how=log or how=cbrt")]
-    SpanOfRanks { lo: u32, hi: u32 },
+    SpanOfRanks { lo: f64, hi: f64 },
+    #[error("agg={agg} is of a column: add column=NAME")]
+    NoColumn { agg: &'static str },
+    #[error("{name} is of counts, and agg={agg} shows the values of a column: leave {name} out")]
+    OfCounts { name: &'static str, agg: &'static str },
     #[error("{name} names the category {value}, which is not one of: {known}")]
     Category { name: &'static str, value: String, known: String },
 }
@@ -48,6 +54,84 @@ impl How {
             How::Cbrt => "cbrt",
             How::Linear => "linear",
         }
+    }
+}
+
+/// What a pixel's value is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Agg {
+    /// Points; of a column, points with a value.
+    #[default]
+    Count,
+    Sum,
+    Mean,
+    Min,
+    Max,
+}
+
+impl Agg {
+    pub const ALL: [Agg; 5] = [Agg::Count, Agg::Sum, Agg::Mean, Agg::Min, Agg::Max];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Agg::Count => "count",
+            Agg::Sum => "sum",
+            Agg::Mean => "mean",
+            Agg::Min => "min",
+            Agg::Max => "max",
+        }
+    }
+
+    /// What is made of a column's values; `None` of a count, which needs none.
+    pub fn measure(self) -> Option<Measure> {
+        match self {
+            Agg::Count => None,
+            Agg::Sum => Some(Measure::Sum),
+            Agg::Mean => Some(Measure::Mean),
+            Agg::Min => Some(Measure::Min),
+            Agg::Max => Some(Measure::Max),
+        }
+    }
+}
+
+/// The ends of a scale: finite, the lower first.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    lo: f64,
+    hi: f64,
+}
+
+impl Span {
+    pub fn new(lo: f64, hi: f64) -> Option<Span> {
+        // A sum with zero takes the sign off a zero.
+        (lo.is_finite() && hi.is_finite() && lo < hi).then_some(Span { lo: lo + 0.0, hi: hi + 0.0 })
+    }
+
+    pub fn ends(self) -> (f64, f64) {
+        (self.lo, self.hi)
+    }
+
+    fn is_of_counts(self) -> bool {
+        let is_count = |end: f64| end >= 0.0 && end <= f64::from(u32::MAX) && end.fract() == 0.0;
+        is_count(self.lo) && is_count(self.hi)
+    }
+
+    fn bits(self) -> [u64; 2] {
+        [self.lo.to_bits(), self.hi.to_bits()]
+    }
+}
+
+impl PartialEq for Span {
+    fn eq(&self, other: &Span) -> bool {
+        self.bits() == other.bits()
+    }
+}
+
+impl Eq for Span {}
+
+impl Hash for Span {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bits().hash(state);
     }
 }
 
@@ -84,11 +168,15 @@ pub enum Spread {
 /// How counts become colours. Two equal styles give equal images; [`Style::canonical`] is their one text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Style {
+    /// What pixels show: how many points, or what the values of `column` come to. Of values there are neither categories nor
+    /// spreading, and the column is there.
+    pub agg: Agg,
+    pub column: Option<String>,
     pub how: How,
     /// Opacity of the lowest count where categories are coloured, 1 to 255. Not 0: no pixel with points is transparent.
     pub min_alpha: u8,
-    /// Lowest and highest count of the scale, in place of the distribution's own; counts outside take its ends.
-    pub span: Option<(u32, u32)>,
+    /// Lowest and highest count (or value) of the scale, in place of the distribution's own; what is outside takes its ends.
+    pub span: Option<Span>,
     /// The column whose values are the categories, `none` for no categories, `None` for the dataset's main one.
     pub by: Option<String>,
     /// Colours by category.
@@ -106,6 +194,8 @@ pub struct Style {
 impl Default for Style {
     fn default() -> Style {
         Style {
+            agg: Agg::Count,
+            column: None,
             how: How::EqHist,
             min_alpha: 40,
             span: None,
@@ -122,8 +212,9 @@ impl Default for Style {
 
 impl Style {
     /// The names of all parameters that make up a style, in alphabetical order.
-    pub const PARAMETERS: [&'static str; 10] =
-        ["background", "by", "cmap", "colors", "hide", "how", "min_alpha", "normalize", "span", "spread"];
+    pub const PARAMETERS: [&'static str; 12] = [
+        "agg", "background", "by", "cmap", "colors", "column", "hide", "how", "min_alpha", "normalize", "span", "spread",
+    ];
 
     /// The style of a query: see [`Style::with`], over the default style.
     ///
@@ -141,7 +232,8 @@ impl Style {
     /// takes back a `span`, `cmap` or `background`.
     ///
     /// # Errors
-    /// A value outside its range, a parameter given twice, or a span for a scale of ranks.
+    /// A value outside its range, a parameter given twice, a span for a scale of ranks, an aggregate of no column, or one with
+    /// what only counts have.
     pub fn with<'a>(mut self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Style, StyleError> {
         let mut seen = BTreeSet::new();
         for (name, value) in pairs {
@@ -151,15 +243,45 @@ impl Style {
             }
             self.set(name, value)?;
         }
-        match (self.span, self.how) {
-            (Some((lo, hi)), How::EqHist) => Err(StyleError::SpanOfRanks { lo, hi }),
-            _ => Ok(self),
+        if let (Some(Span { lo, hi }), How::EqHist) = (self.span, self.how) {
+            return Err(StyleError::SpanOfRanks { lo, hi });
         }
+        match (self.agg, self.span) {
+            (Agg::Count, Some(Span { lo, hi })) if self.span.is_some_and(|span| !span.is_of_counts()) => Err(StyleError::Value {
+                name: "span", value: format!("{lo},{hi}"), allowed: "give two counts, the lower first, as in 1,1000, or none".into(),
+            }),
+            (Agg::Count, _) => Ok(self),
+            _ => self.of_values(&seen),
+        }
+    }
+
+    /// This style without what only counts have. What a default style says of counts is dropped; what was asked for is refused.
+    fn of_values(mut self, asked: &BTreeSet<&'static str>) -> Result<Style, StyleError> {
+        let agg = self.agg.name();
+        if self.column.is_none() {
+            return Err(StyleError::NoColumn { agg });
+        }
+        let of_counts = [
+            ("by", self.by.as_deref().is_some_and(|by| by != "none")),
+            ("colors", !self.colors.is_empty()),
+            ("hide", !self.hide.is_empty()),
+            ("spread", self.spread != Spread::Pixels(0)),
+        ];
+        if let Some((name, _)) = of_counts.into_iter().find(|(name, says)| *says && asked.contains(name)) {
+            return Err(StyleError::OfCounts { name, agg });
+        }
+        let counts = Style::default();
+        self.min_alpha = counts.min_alpha;
+        (self.by, self.colors, self.hide, self.spread) = (counts.by, counts.colors, counts.hide, counts.spread);
+        Ok(self)
     }
 
     fn set(&mut self, name: &'static str, value: &str) -> Result<(), StyleError> {
         let wrong = |allowed: String| StyleError::Value { name, value: excerpt(value), allowed };
         match name {
+            "agg" => self.agg = one_of(value, &Agg::ALL, Agg::name).map_err(wrong)?,
+            "column" if value.is_empty() => return Err(wrong("give the name of a column".into())),
+            "column" => self.column = Some(value.to_owned()),
             "how" => self.how = one_of(value, &How::ALL, How::name).map_err(wrong)?,
             "min_alpha" => {
                 let alpha = value.parse().ok().filter(|&alpha| alpha >= 1);
@@ -203,7 +325,7 @@ impl Style {
     }
 
     /// Every parameter's value as a query would give it, in the order of [`Style::PARAMETERS`].
-    fn values(&self) -> [(&'static str, Option<String>); 10] {
+    fn values(&self) -> [(&'static str, Option<String>); 12] {
         let or_none = |value: Option<String>| Some(value.unwrap_or_else(|| "none".to_owned()));
         let colors = self.colors.iter().map(|(value, color)| format!("{}:{}", escaped(value), color.hex()));
         let mut hidden = self.hide.iter().map(|value| escaped(value)).collect::<Vec<_>>().join(",");
@@ -212,15 +334,17 @@ impl Style {
             hidden.push(',');
         }
         [
+            ("agg", Some(self.agg.name().to_owned())),
             ("background", or_none(self.background.map(Rgb::hex))),
             ("by", self.by.clone()),
             ("cmap", or_none(self.cmap.map(|cmap| cmap.name().to_owned()))),
             ("colors", Some(colors.collect::<Vec<_>>().join(","))),
+            ("column", self.column.clone()),
             ("hide", Some(hidden)),
             ("how", Some(self.how.name().to_owned())),
             ("min_alpha", Some(self.min_alpha.to_string())),
             ("normalize", Some(self.normalize.name().to_owned())),
-            ("span", or_none(self.span.map(|(lo, hi)| format!("{lo},{hi}")))),
+            ("span", or_none(self.span.map(|Span { lo, hi }| format!("{lo},{hi}")))),
             (
                 "spread",
                 Some(match self.spread {
@@ -248,9 +372,9 @@ fn parse_color(text: &str) -> Result<Rgb, String> {
     Rgb::parse(text).ok_or_else(|| "give a colour as six hexadecimal digits".to_owned())
 }
 
-fn parse_span(text: &str) -> Result<(u32, u32), String> {
-    let span = text.split_once(',').and_then(|(lo, hi)| Some((lo.parse().ok()?, hi.parse().ok()?)));
-    span.filter(|(lo, hi)| lo < hi).ok_or_else(|| "give two counts, the lower first, as in 1,1000".to_owned())
+fn parse_span(text: &str) -> Result<Span, String> {
+    let span = text.split_once(',').and_then(|(lo, hi)| Span::new(lo.parse().ok()?, hi.parse().ok()?));
+    span.ok_or_else(|| "give two numbers, the lower first, as in 1,1000".to_owned())
 }
 
 fn parse_spread(text: &str) -> Result<Spread, String> {

@@ -1,5 +1,6 @@
 //! Integration tests, in one binary because linking is dear: the library and the built program, from outside.
 
+mod aggregates;
 mod architecture;
 mod bad_input;
 mod brushes;

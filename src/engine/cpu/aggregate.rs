@@ -48,7 +48,7 @@ pub(in crate::engine) fn tile<'a>(
             let of_part: Vec<Partial> = (0..pixels.len())
                 .into_par_iter()
                 .with_min_len(TASK_PIXELS)
-                .map(|i| of_points(numbers, measure, keys, &bitmaps.all.words, start[i]..start[i + 1]))
+                .map(|i| of_points(&numbers, measure, keys, &bitmaps.all.words, start[i]..start[i + 1]))
                 .collect();
             for (&code, partial) in pixels.iter().zip(of_part) {
                 let pixel = &mut partials[pixel_from_code(code)];
@@ -102,7 +102,7 @@ pub(in crate::engine) fn distribution(
                 let mut apart = Vec::new();
                 each_cell(part, level, task, |cell| {
                     let begin = cell.start;
-                    match of_points(numbers, measure, part.column(column), &bitmaps.all.words, cell) {
+                    match of_points(&numbers, measure, part.column(column), &bitmaps.all.words, cell) {
                         Partial::Empty => {}
                         partial if is_shared(begin) => apart.push((part.key(begin).cell(level), partial)),
                         partial => values.push(numbers.value(partial, measure)),
@@ -140,7 +140,7 @@ fn each_cell(part: &Part, level: u32, slice: Range<u32>, mut with: impl FnMut(Ra
 
 /// What the selected points in a range of positions come to.
 pub(super) fn of_points(
-    numbers: Numbers<'_>,
+    numbers: &Numbers<'_>,
     measure: Measure,
     keys: &ColumnKeys,
     words: &[u64],
@@ -155,7 +155,7 @@ pub(super) fn of_points(
 }
 
 fn of_keys<K: Copy + Into<u64>>(
-    numbers: Numbers<'_>,
+    numbers: &Numbers<'_>,
     measure: Measure,
     keys: &[K],
     words: &[u64],
@@ -181,11 +181,11 @@ fn of_keys<K: Copy + Into<u64>>(
             });
             whole(count, sum as i128)
         }
-        (_, Numbers::Integers(values)) => {
+        (_, Numbers::Listed { integers, .. }) => {
             let (mut count, mut sum) = (0u64, 0i128);
             for_each_value(keys, words, points, |key| {
                 count += 1;
-                sum += i128::from(values[key as usize - 1]);
+                sum += i128::from(integers[key as usize - 1]);
             });
             whole(count, sum)
         }
