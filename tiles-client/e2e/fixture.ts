@@ -18,6 +18,8 @@ export interface Dashboard {
   readonly requests: string[];
   /** Console messages that a test expects, such as the browser's own about a failed request. */
   readonly expectErrors: RegExp[];
+  /** Servers of this machine that the page may ask besides pointillist, such as the one that an example's page comes from. */
+  readonly origins: string[];
   open(hash?: string): Promise<void>;
   idle(): Promise<void>;
   selected(): Promise<number>;
@@ -31,6 +33,7 @@ export const test = base.extend<{ dashboard: Dashboard; dataset: Dataset; stats:
     const problems: string[] = [];
     const requests: string[] = [];
     const expectErrors: RegExp[] = [];
+    const origins = [url()];
     page.on("console", (message) => {
       if (message.type() === "error") problems.push(`console: ${message.text()}`);
     });
@@ -38,8 +41,8 @@ export const test = base.extend<{ dashboard: Dashboard; dataset: Dataset; stats:
     page.on("request", (request) => {
       const address = request.url();
       if (address.startsWith("data:") || address.startsWith("blob:")) return;
-      if (!address.startsWith(`${url()}/`)) problems.push(`foreign request: ${address}`);
-      requests.push(`${request.method()} ${address.slice(url().length)}`);
+      if (!origins.some((origin) => address.startsWith(`${origin}/`))) problems.push(`foreign request: ${address}`);
+      requests.push(`${request.method()} ${address.startsWith(url()) ? address.slice(url().length) : address}`);
     });
     const idle = async (): Promise<void> => {
       await page.waitForFunction(() => window.pointillist?.idle === true);
@@ -48,6 +51,7 @@ export const test = base.extend<{ dashboard: Dashboard; dataset: Dataset; stats:
       page,
       requests,
       expectErrors,
+      origins,
       idle,
       async open(hash = "") {
         await page.goto(`${url()}/${hash}`);
