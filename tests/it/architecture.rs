@@ -60,6 +60,16 @@ fn modules_point_one_way() {
     assert!(wrong.is_empty(), "modules must point downwards:\n{}", wrong.join("\n"));
 }
 
+/// A table with a circle would allow one in the code: every module may use only what stands above it.
+#[test]
+fn the_table_has_no_circles() {
+    for (place, (module, uses)) in MAY_USE.iter().enumerate() {
+        let above: Vec<&str> = MAY_USE[..place].iter().map(|(name, _)| *name).collect();
+        let wrong: Vec<&&str> = uses.iter().filter(|used| !above.contains(used)).collect();
+        assert!(wrong.is_empty(), "`{module}` may use {wrong:?}, which do not stand above it");
+    }
+}
+
 #[test]
 fn crates_are_named_where_they_belong() {
     let mut wrong = Vec::new();
