@@ -53,10 +53,6 @@ pub struct IngestArgs {
 /// How raw files are to be read; also an argument of commands that take a raw file for a dataset.
 #[derive(clap::Args, Debug, Clone, Default)]
 pub struct InputArgs {
-    /// What is known of well-known files: opencellid, ais, geonames, geonames-postal, openflights [default: recognised]
-    #[arg(long, value_name = "NAME", value_parser = preset_named)]
-    pub preset: Option<&'static preset::Preset>,
-
     /// Longitude column, in degrees [default: recognised by name]
     #[arg(long, value_name = "C", conflicts_with = "x")]
     pub lon: Option<String>,
@@ -84,6 +80,17 @@ pub struct InputArgs {
     /// Columns to keep besides coordinates and category [default: all]
     #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
     pub columns: Vec<String>,
+
+    #[command(flatten)]
+    pub rows: RowArgs,
+}
+
+/// How rows are to be read, whatever becomes of their columns.
+#[derive(clap::Args, Debug, Clone, Default)]
+pub struct RowArgs {
+    /// What is known of well-known files: opencellid, ais, geonames, geonames-postal, openflights [default: recognised]
+    #[arg(long, value_name = "NAME", value_parser = preset_named)]
+    pub preset: Option<&'static preset::Preset>,
 
     /// Keep only rows for which this CQL2 filter holds, such as "radio = 'LTE' AND range > 1000"
     #[arg(long = "where", value_name = "CQL2", value_parser = wanted)]
@@ -118,17 +125,25 @@ pub enum Quote {
 impl InputArgs {
     /// The options that these arguments ask for.
     pub fn options(&self, inputs: Vec<PathBuf>, output: PathBuf) -> IngestOptions {
+        let columns = ColumnWishes {
+            lon: self.lon.clone().or_else(|| self.x.clone()),
+            lat: self.lat.clone().or_else(|| self.y.clone()),
+            crs: self.crs,
+            category: self.category.clone(),
+            columns: self.columns.clone(),
+        };
+        IngestOptions { columns, ..self.rows.options(inputs, output) }
+    }
+}
+
+impl RowArgs {
+    /// The options that these arguments ask for, with all columns.
+    pub fn options(&self, inputs: Vec<PathBuf>, output: PathBuf) -> IngestOptions {
         IngestOptions {
             inputs,
             output,
             preset: self.preset,
-            columns: ColumnWishes {
-                lon: self.lon.clone().or_else(|| self.x.clone()),
-                lat: self.lat.clone().or_else(|| self.y.clone()),
-                crs: self.crs,
-                category: self.category.clone(),
-                columns: self.columns.clone(),
-            },
+            columns: ColumnWishes::default(),
             dialect: DialectWishes {
                 delimiter: self.delimiter,
                 quoting: self.quote.map(|quote| quote == Quote::Double),
@@ -207,7 +222,7 @@ impl StepProgress for Progress {
     }
 }
 
-fn summary_text(summary: &Summary, output: &Path) -> String {
+pub(super) fn summary_text(summary: &Summary, output: &Path) -> String {
     use std::fmt::Write;
     let manifest = &summary.manifest;
     let mut text = String::new();
@@ -234,7 +249,7 @@ fn summary_text(summary: &Summary, output: &Path) -> String {
     text
 }
 
-fn summary_json(summary: &Summary, options: &IngestOptions) -> serde_json::Value {
+pub(super) fn summary_json(summary: &Summary, options: &IngestOptions) -> serde_json::Value {
     serde_json::json!({
         "output": options.output,
         "name": summary.manifest.name,

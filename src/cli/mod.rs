@@ -4,8 +4,10 @@
 //! Commands print their answer with `writeln!(stdout.lock(), ..)?`, never with `println!`, which panics when the reader of a pipe
 //! has gone; `main` takes such an error for success.
 
+pub mod append;
 pub mod bench;
 pub mod cache;
+pub mod compact;
 pub mod demo;
 pub mod engine;
 pub mod generate;
@@ -29,8 +31,10 @@ pub struct Cli {
 
 #[derive(clap::Subcommand, Debug)]
 pub enum Command {
+    Append(append::AppendArgs),
     Bench(bench::BenchArgs),
     Cache(cache::CacheArgs),
+    Compact(compact::CompactArgs),
     Demo(demo::DemoArgs),
     Ingest(Box<ingest::IngestArgs>),
     Inspect(inspect::InspectArgs),
@@ -47,8 +51,10 @@ impl Cli {
     /// Whatever the command failed with; the chain of causes reads as one sentence when joined by ": ".
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
+            Command::Append(args) => append::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Cache(args) => cache::run(args),
+            Command::Compact(args) => compact::run(args),
             Command::Demo(args) => demo::run(args),
             Command::Ingest(args) => ingest::run(*args),
             Command::Inspect(args) => inspect::run(args),

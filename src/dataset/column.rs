@@ -147,17 +147,46 @@ pub fn float_from_ordered_key(key: u64) -> f64 {
     f64::from_bits(if key >> 63 == 1 { key & !(1 << 63) } else { !key })
 }
 
-/// The most decimals by which floats are scaled.
+/// More distinct values than this are not counted: a dictionary of numbers has at most 16-bit keys.
+pub const DISTINCT_MAX: usize = 65_535;
+
+/// The most decimals that a scaled float has.
 pub const DECIMALS_MAX: u8 = 9;
 
 /// Scaled floats stay below 2^53, where every integer is an f64.
 pub const SCALED_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// The encoding of a column of numbers without any.
+pub const EMPTY: Encoding = Encoding::Affine { base: 0, step: 1, decimals: 0 };
+
+/// The encoding of a column of numbers, and its largest key: the narrowest that is exact, and of two equally narrow ones the
+/// affine one, which needs no dictionary. `affine` is the affine encoding with its largest key, where there is an exact one;
+/// `distinct` how many values there are, where they have been counted.
+pub fn narrowest(affine: Option<(Encoding, u64)>, distinct: Option<u64>) -> (Encoding, u64) {
+    let distinct = distinct.unwrap_or(u64::MAX);
+    let affine_max = affine.map_or(u64::MAX, |(_, key_max)| key_max);
+    match affine {
+        Some(affine) if affine_max <= 0xFF => affine,
+        _ if distinct <= 0xFF => (Encoding::Dictionary, distinct),
+        Some(affine) if affine_max <= 0xFFFF => affine,
+        _ if distinct <= DISTINCT_MAX as u64 => (Encoding::Dictionary, distinct),
+        Some(affine) => affine,
+        None => (Encoding::OrderedFloat, u64::MAX),
+    }
+}
 
 /// `value * 10^decimals` where that is an integer below 2^53 that gives `value` back exactly.
 pub fn scaled(value: f64, decimals: u8) -> Option<i64> {
     let power = power_of_ten(decimals);
     let scaled = (value * power).round();
     (scaled.abs() < SCALED_MAX && scaled / power == value).then_some(scaled as i64)
+}
+
+pub fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 /// 10^decimals, exact for the decimals that occur (0 to 9).

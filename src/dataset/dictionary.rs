@@ -24,15 +24,17 @@ pub enum Values {
 }
 
 impl Dictionary {
-    /// The file of a column's dictionary, under the dataset's folder.
-    pub(super) fn file_name(column: ColumnId) -> String {
-        format!("dictionaries/{:03}.arrow", column.0)
+    /// A new file for a column's dictionary, under the dataset's folder.
+    pub(super) fn file_name(column: ColumnId, revision: u64) -> String {
+        match revision {
+            0 => format!("dictionaries/{:03}.arrow", column.0),
+            revision => format!("dictionaries/{:03}-{revision}.arrow", column.0),
+        }
     }
 
-    pub(super) fn open(folder: &Path, id: ColumnId, column: &Column) -> Result<Dictionary, DatasetError> {
-        let path = folder.join(Dictionary::file_name(id));
-        let batch = ipc::map_batch(&path)?;
-        let wrong = || DatasetError::damaged(&path, "its columns are not those of a dictionary");
+    pub(super) fn open(path: &Path, column: &Column) -> Result<Dictionary, DatasetError> {
+        let batch = ipc::map_batch(path)?;
+        let wrong = || DatasetError::damaged(path, "its columns are not those of a dictionary");
         let [values, counts] = batch.columns() else { return Err(wrong()) };
         let counts = counts.as_primitive_opt::<UInt64Type>().ok_or_else(wrong)?.clone();
         let values = match column.kind {
@@ -41,7 +43,7 @@ impl Dictionary {
             kind => Values::Integer(values.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?.clone(), kind),
         };
         if values.len() as u64 != column.key_max {
-            return Err(DatasetError::damaged(&path, format!("it has {} values, and the manifest {}", values.len(), column.key_max)));
+            return Err(DatasetError::damaged(path, format!("it has {} values, and the manifest {}", values.len(), column.key_max)));
         }
         Ok(Dictionary { values, counts, nulls: column.nulls })
     }

@@ -15,6 +15,8 @@ pub enum DatasetError {
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{} exists already: choose another output, or replace it with --force", .0.display())]
     Exists(PathBuf),
+    #[error("another program is changing {}: wait until it is done", .0.display())]
+    Busy(PathBuf),
     #[error("{0}")]
     Rows(String),
 }

@@ -1,11 +1,11 @@
 //! `dataset.json`: what a dataset says of itself.
 
-use super::{Column, DatasetError};
+use super::{Column, ColumnId, DatasetError};
 use crate::world::LonLatBox;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub const MANIFEST_FILE: &str = "dataset.json";
 
@@ -24,6 +24,9 @@ pub struct Manifest {
     pub attribution: Option<String>,
     /// 16 hex digits that change whenever any byte of the data does: a hash over the checksums of all files.
     pub data_version: String,
+    /// How often rows have been appended or parts compacted.
+    #[serde(default)]
+    pub revision: u64,
     /// Points: rows in = `rows` + the sum of `rejected`.
     pub rows: u64,
     /// Rows without a place on the map, by reason.
@@ -56,6 +59,9 @@ pub struct PartInfo {
     /// The folder under the dataset's, such as `parts/00000`.
     pub folder: String,
     pub rows: u32,
+    /// The manifest's revision with which its points came.
+    #[serde(default)]
+    pub revision: u64,
     /// First and last key, 16 hex digits each.
     pub first_key: String,
     pub last_key: String,
@@ -135,12 +141,24 @@ impl Manifest {
         unversioned.map(|text| version_of(&text)).ok_or_else(|| DatasetError::damaged(&path, "it has no data_version"))
     }
 
+    /// All files that it names, under the dataset's folder.
+    pub(super) fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        let of_parts = self.parts.iter().flat_map(|part| part.files.iter().map(|file| Path::new(&part.folder).join(&file.name)));
+        self.dictionaries.iter().map(|file| PathBuf::from(&file.name)).chain(of_parts)
+    }
+
     fn text(&self) -> String {
         serde_json::to_string_pretty(self).expect("a manifest has no keys that are not text")
     }
 
-    pub(super) fn write(&self, folder: &Path) -> Result<(), DatasetError> {
-        let path = folder.join(MANIFEST_FILE);
-        fs::write(&path, self.text()).map_err(DatasetError::io("write", &path))
+    pub(super) fn write(&self, path: &Path) -> Result<(), DatasetError> {
+        fs::write(path, self.text()).map_err(DatasetError::io("write", path))
+    }
+
+    /// The file of a column's dictionary, under the dataset's folder: `dictionaries/NNN.arrow`, or `dictionaries/NNN-R.arrow` of
+    /// revision R.
+    pub(super) fn dictionary_file(&self, column: ColumnId) -> Option<&FileInfo> {
+        let name = format!("dictionaries/{:03}", column.0);
+        self.dictionaries.iter().find(|file| file.name.strip_prefix(&name).is_some_and(|rest| rest.starts_with(['.', '-'])))
     }
 }

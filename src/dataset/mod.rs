@@ -10,25 +10,30 @@
 //! DIR/parts/NNNNN/blocks.arrow  per block of 4,096 points and hot column: smallest and largest key [part]
 //! ```
 //!
-//! Row i of `rows.parquet` is point i of `hot.arrow`. Arrow files are uncompressed and memory-mapped. This module knows
-//! nothing of filters, engines or HTTP.
+//! Row i of `rows.parquet` is point i of `hot.arrow`. Arrow files are uncompressed and memory-mapped. How a dataset that is being
+//! read gets more rows: [change]. This module knows nothing of filters, engines or HTTP.
 
+mod change;
 pub mod column;
+mod compact;
 pub mod dictionary;
 mod error;
 mod formats;
 mod index;
 mod ipc;
 pub mod manifest;
+mod merge;
 mod mmap;
 mod part;
 mod read;
 mod rows;
+mod rows_file;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verify;
 pub mod write;
 
+pub use change::Change;
 pub use column::{Column, ColumnId, ColumnKind, Encoding, KeyWidth, Value};
 pub use dictionary::{Dictionary, Values as DictionaryValues};
 pub use error::DatasetError;
@@ -39,6 +44,7 @@ pub use part::{BLOCK_POINTS, Blocks, ColumnKeys, Part};
 pub use read::{PIECE_ROWS, Piece, ReadError, RowFiles, Rows};
 pub use rows::RowsWriter;
 
+use crate::world::{TileId, Zoom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,7 +55,7 @@ pub const PART_POINTS_MAX: usize = 1 << 23;
 /// An open dataset: the manifest, and the parts mapped into memory.
 pub struct Dataset {
     pub manifest: Manifest,
-    /// In key order, disjoint but for equal keys at a border.
+    /// Those of one revision in key order, disjoint but for equal keys at a border. Appended parts overlap former ones.
     pub parts: Vec<Part>,
     dictionaries: Vec<Option<Arc<Dictionary>>>,
     folder: PathBuf,
@@ -61,16 +67,28 @@ impl Dataset {
     /// # Errors
     /// No dataset there, a manifest of another format version, or a file that is missing, cut or not what the manifest says.
     pub fn open(folder: &Path) -> Result<Dataset, DatasetError> {
-        let manifest = Manifest::read(folder)?;
-        let dictionaries = manifest
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(i, column)| match column.encoding {
-                Encoding::Dictionary => Dictionary::open(folder, ColumnId(i), column).map(Arc::new).map(Some),
-                _ => Ok(None),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        loop {
+            let manifest = Manifest::read(folder)?;
+            let version = manifest.data_version.clone();
+            match Dataset::open_version(folder, manifest) {
+                // An append or a compaction put another version into place, and took away files of this one.
+                Err(_) if Manifest::read(folder)?.data_version != version => {}
+                opened => return opened,
+            }
+        }
+    }
+
+    fn open_version(folder: &Path, manifest: Manifest) -> Result<Dataset, DatasetError> {
+        let dictionary = |(i, column): (usize, &Column)| match column.encoding {
+            Encoding::Dictionary => {
+                let file = manifest.dictionary_file(ColumnId(i)).ok_or_else(|| {
+                    DatasetError::damaged(&folder.join(manifest::MANIFEST_FILE), format!("it names no dictionary of '{}'", column.name))
+                })?;
+                Dictionary::open(&folder.join(&file.name), column).map(Arc::new).map(Some)
+            }
+            _ => Ok(None),
+        };
+        let dictionaries = manifest.columns.iter().enumerate().map(dictionary).collect::<Result<Vec<_>, _>>()?;
         let parts = manifest
             .parts
             .iter()
@@ -102,6 +120,30 @@ impl Dataset {
     /// The dictionary of a column with [`Encoding::Dictionary`].
     pub fn dictionary(&self, id: ColumnId) -> Option<&Arc<Dictionary>> {
         self.dictionaries[id.0].as_ref()
+    }
+
+    /// The revision that last put a point into a tile; 0 where none did since the ingest. By an append, it changes exactly where
+    /// the tile's counts do; a compaction raises it also elsewhere.
+    pub fn revision_of(&self, tile: TileId) -> u64 {
+        let (first, last) = tile.keys();
+        let touching = self.parts.iter().filter(|part| part.revision() > 0 && !part.index().slice(first, last).is_empty());
+        touching.map(Part::revision).max().unwrap_or(0)
+    }
+
+    /// The tiles of a zoom that points of revisions after `since` lie in, along the Z-curve: those whose counts have changed.
+    pub fn tiles_changed(&self, since: u64, zoom: Zoom) -> Vec<TileId> {
+        let new: Vec<&Part> = self.parts.iter().filter(|part| part.revision() > since).collect();
+        let has_new = |tile: TileId| {
+            let (first, last) = tile.keys();
+            new.iter().any(|part| !part.index().slice(first, last).is_empty())
+        };
+        let mut tiles = vec![TileId::from_cell(Zoom::new(0).expect("there is a zoom 0"), 0)];
+        tiles.retain(|&tile| has_new(tile));
+        for _ in 0..zoom.get() {
+            let children = tiles.iter().flat_map(|tile| tile.children().expect("zooms end at 24"));
+            tiles = children.filter(|&tile| has_new(tile)).collect();
+        }
+        tiles
     }
 
     /// The value that a key stands for in a column.

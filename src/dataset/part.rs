@@ -2,6 +2,7 @@
 
 use super::index::{CellIndex, Level};
 use super::manifest::PartInfo;
+use super::rows_file::RowsFile;
 use super::{Column, ColumnId, DatasetError, KeyWidth, ipc};
 use crate::world::Key;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
@@ -33,6 +34,8 @@ pub struct Blocks {
 pub struct Part {
     folder: PathBuf,
     rows: u32,
+    revision: u64,
+    rows_file: RowsFile,
     lo: ScalarBuffer<u32>,
     columns: Vec<ColumnKeys>,
     blocks: Vec<Blocks>,
@@ -102,7 +105,9 @@ impl Part {
                 arrays
             })
             .collect();
-        Ok(Part { folder, rows: info.rows, lo, columns: keys, blocks, hi, hi_start, levels })
+        let rows_file = RowsFile::open(&file("rows.parquet"))?;
+        let (rows, revision) = (info.rows, info.revision);
+        Ok(Part { folder, rows, revision, rows_file, lo, columns: keys, blocks, hi, hi_start, levels })
     }
 
     pub fn folder(&self) -> &Path {
@@ -148,9 +153,19 @@ impl Part {
         self.index().key(position)
     }
 
+    /// The revision of the dataset with which the points came.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The lower halves of the keys.
+    pub(super) fn lo(&self) -> &[u32] {
+        &self.lo
+    }
+
     /// The Parquet file whose row i is point i.
-    pub fn rows_file(&self) -> PathBuf {
-        self.folder.join("rows.parquet")
+    pub(super) fn rows_file(&self) -> &RowsFile {
+        &self.rows_file
     }
 
     /// Bytes of the key halves and of the index: what an unfiltered map without categories keeps hot.

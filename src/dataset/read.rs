@@ -2,6 +2,7 @@
 //!
 //! Row i of a part's file is point i, so positions need no search. Pages are indexed: of a few rows, a few pages are decoded.
 
+use super::rows_file::RowsFile;
 use super::{Dataset, DatasetError};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -10,7 +11,6 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use parquet::file::metadata::PageIndexPolicy;
-use std::fs::File;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -25,7 +25,7 @@ pub struct RowFiles {
 }
 
 struct RowFile {
-    path: PathBuf,
+    file: RowsFile,
     metadata: OnceLock<ArrowReaderMetadata>,
 }
 
@@ -57,7 +57,7 @@ pub struct Rows {
 
 impl RowFiles {
     pub fn of(dataset: &Dataset) -> RowFiles {
-        let file = |path| RowFile { path, metadata: OnceLock::new() };
+        let file = |file: &RowsFile| RowFile { file: file.clone(), metadata: OnceLock::new() };
         RowFiles { parts: dataset.parts.iter().map(|part| file(part.rows_file())).collect() }
     }
 
@@ -137,7 +137,7 @@ impl Iterator for Rows {
             }
             let Piece { part, ranges } = self.wanted.next()?;
             match self.files.parts[part].reader(&ranges, &self.projection) {
-                Ok(reader) => self.reading = Some((self.files.parts[part].path.clone(), reader)),
+                Ok(reader) => self.reading = Some((self.files.parts[part].file.path().to_owned(), reader)),
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -145,16 +145,12 @@ impl Iterator for Rows {
 }
 
 impl RowFile {
-    fn open(&self) -> Result<File, DatasetError> {
-        File::open(&self.path).map_err(DatasetError::io("open", &self.path))
-    }
-
     fn metadata(&self) -> Result<&ArrowReaderMetadata, DatasetError> {
         if let Some(metadata) = self.metadata.get() {
             return Ok(metadata);
         }
         let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
-        let loaded = ArrowReaderMetadata::load(&self.open()?, options).map_err(|e| DatasetError::damaged(&self.path, e))?;
+        let loaded = ArrowReaderMetadata::load(&self.file, options).map_err(|e| DatasetError::damaged(self.file.path(), e))?;
         Ok(self.metadata.get_or_init(|| loaded))
     }
 
@@ -163,13 +159,13 @@ impl RowFile {
         let file_metadata = metadata.metadata().clone();
         let (groups, selection) = selection(ranges, file_metadata.row_groups().iter().map(|group| group.num_rows() as usize));
         let mask = ProjectionMask::roots(metadata.parquet_schema(), projection.iter().copied());
-        ParquetRecordBatchReaderBuilder::new_with_metadata(self.open()?, metadata)
+        ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), metadata)
             .with_projection(mask)
             .with_row_groups(groups)
             .with_row_selection(selection)
             .with_batch_size(BATCH_ROWS)
             .build()
-            .map_err(|e| DatasetError::damaged(&self.path, e))
+            .map_err(|e| DatasetError::damaged(self.file.path(), e))
     }
 }
 

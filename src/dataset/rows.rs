@@ -4,6 +4,7 @@
 //! under a pixel decodes a few pages and not a row group.
 
 use super::DatasetError;
+use super::rows_file::RowsFile;
 use arrow::array::{ArrayRef, BinaryArray, Float64Array, RecordBatch};
 use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::compute::concat_batches;
@@ -151,10 +152,9 @@ impl RowsWriter {
 /// Rows of a Parquet file, by its footer.
 ///
 /// # Errors
-/// The file is missing or has no footer.
-pub(super) fn rows_in(path: &Path) -> Result<u64, DatasetError> {
-    let file = File::open(path).map_err(DatasetError::io("open", path))?;
-    let reader = SerializedFileReader::new(file).map_err(|error| DatasetError::damaged(path, error))?;
+/// It has no footer.
+pub(super) fn rows_in(file: &RowsFile) -> Result<u64, DatasetError> {
+    let reader = SerializedFileReader::new(file.clone()).map_err(|error| DatasetError::damaged(file.path(), error))?;
     Ok(reader.metadata().file_metadata().num_rows() as u64)
 }
 

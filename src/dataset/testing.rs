@@ -153,12 +153,9 @@ impl TestColumn {
 }
 
 fn narrowed(width: KeyWidth, keys: impl Iterator<Item = u64>) -> HotColumn {
-    match width {
-        KeyWidth::U8 => HotColumn::U8(keys.map(|key| key as u8).collect()),
-        KeyWidth::U16 => HotColumn::U16(keys.map(|key| key as u16).collect()),
-        KeyWidth::U32 => HotColumn::U32(keys.map(|key| key as u32).collect()),
-        KeyWidth::U64 => HotColumn::U64(keys.collect()),
-    }
+    let mut hot = HotColumn::new(width);
+    hot.extend(keys);
+    hot
 }
 
 #[cfg(test)]

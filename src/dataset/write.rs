@@ -4,10 +4,10 @@
 //! process is gone.
 
 use super::dictionary::{Dictionary, Values};
-use super::manifest::{Coordinates, FORMAT_VERSION, FileInfo, LevelInfo, PartInfo};
+use super::manifest::{Coordinates, FORMAT_VERSION, FileInfo, LevelInfo, MANIFEST_FILE, PartInfo};
 use super::part::BLOCK_POINTS;
 use super::rows::RowsWriter;
-use super::{Column, ColumnId, DatasetError, Manifest, index, ipc};
+use super::{Column, ColumnId, DatasetError, KeyWidth, Manifest, index, ipc};
 use crate::world::{Key, LonLatBox, WorldPoint, lonlat_from_world};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt8Array, UInt16Array, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -37,10 +37,15 @@ pub struct Description {
     pub coordinates: Coordinates,
     pub category: Option<String>,
     pub style: BTreeMap<String, String>,
-    /// The hot columns, in the order of every part's, each with its dictionary (values and points per value) where it has
-    /// one.
-    pub columns: Vec<(Column, Option<(Values, Vec<u64>)>)>,
+    /// The hot columns, in the order of every part's.
+    pub columns: Vec<(Column, Option<CountedValues>)>,
 }
+
+/// A dictionary: values in order, and the points per value.
+pub type CountedValues = (Values, Vec<u64>);
+
+/// The files of a part.
+pub(super) const PART_FILES: [&str; 5] = ["rows.parquet", "hot.arrow", "cells.arrow", "levels.arrow", "blocks.arrow"];
 
 /// Writes one dataset. Dropped before [`DatasetWriter::finish`], it removes what it wrote.
 pub struct DatasetWriter {
@@ -67,7 +72,7 @@ impl DatasetWriter {
     /// # Errors
     /// The target exists (and is not a dataset that may be replaced), or its parent cannot be written.
     pub fn create(target: &Path, replace: Replace) -> Result<DatasetWriter, DatasetError> {
-        let is_dataset = target.join(super::manifest::MANIFEST_FILE).is_file();
+        let is_dataset = target.join(MANIFEST_FILE).is_file();
         let is_empty = fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
         if target.exists() && !is_empty && !(replace == Replace::Dataset && is_dataset) {
             return Err(DatasetError::Exists(target.to_owned()));
@@ -126,16 +131,17 @@ impl DatasetWriter {
             .collect();
 
         write_blocks(&folder.join("blocks.arrow"), keys.len(), columns, &hot)?;
-        write_hot(&folder.join("hot.arrow"), keys, columns, hot)?;
+        let lo = keys.iter().map(|&key| Key(key).lo()).collect();
+        write_hot(&folder.join("hot.arrow"), lo, columns, hot)?;
         write_cells(&folder.join("cells.arrow"), arrays.hi, arrays.hi_start)?;
         write_levels(&folder.join("levels.arrow"), arrays.levels)?;
 
-        let names = ["rows.parquet", "hot.arrow", "cells.arrow", "levels.arrow", "blocks.arrow"];
-        let files = names.par_iter().map(|name| file_info(&folder, name)).collect::<Result<Vec<_>, _>>()?;
+        let files = PART_FILES.par_iter().map(|name| file_info(&folder, name)).collect::<Result<Vec<_>, _>>()?;
         let (first, last) = (keys[0], keys[keys.len() - 1]);
         self.parts.push(PartInfo {
             folder: format!("parts/{:05}", self.parts.len()),
             rows: keys.len() as u32,
+            revision: 0,
             first_key: format!("{first:016x}"),
             last_key: format!("{last:016x}"),
             cells,
@@ -155,7 +161,7 @@ impl DatasetWriter {
         let mut columns = Vec::new();
         for (i, (column, dictionary)) in description.columns.into_iter().enumerate() {
             if let Some((values, counts)) = dictionary {
-                let name = Dictionary::file_name(ColumnId(i));
+                let name = Dictionary::file_name(ColumnId(i), 0);
                 ipc::write_batch(&self.folder.join(&name), &Dictionary::batch(&values, counts))?;
                 dictionaries.push(file_info(&self.folder, &name)?);
             }
@@ -168,6 +174,7 @@ impl DatasetWriter {
             title: description.title,
             attribution: description.attribution,
             data_version: String::new(),
+            revision: 0,
             rows: self.parts.iter().map(|part| u64::from(part.rows)).sum(),
             rejected: description.rejected,
             bounds: self.bounds(),
@@ -179,7 +186,7 @@ impl DatasetWriter {
             parts: std::mem::take(&mut self.parts),
         };
         manifest.data_version = manifest.version_computed();
-        manifest.write(&self.folder)?;
+        manifest.write(&self.folder.join(MANIFEST_FILE))?;
         remove_if_there(&self.folder.join("spill"))?;
         self.rename_into_place()?;
         self.finished = true;
@@ -237,8 +244,7 @@ fn corner(a: WorldPoint, b: WorldPoint, pick: fn(u32, u32) -> u32) -> WorldPoint
     WorldPoint { x: pick(a.x, b.x), y: pick(a.y, b.y) }
 }
 
-fn write_hot(path: &Path, keys: &[u64], columns: &[Column], hot: Vec<HotColumn>) -> Result<(), DatasetError> {
-    let lo: Vec<u32> = keys.iter().map(|&key| Key(key).lo()).collect();
+pub(super) fn write_hot(path: &Path, lo: Vec<u32>, columns: &[Column], hot: Vec<HotColumn>) -> Result<(), DatasetError> {
     let mut fields = vec![Field::new("lo", DataType::UInt32, false)];
     let mut arrays: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(lo))];
     for (column, hot) in columns.iter().zip(hot) {
@@ -268,7 +274,7 @@ fn write_levels(path: &Path, levels: Vec<(u32, Vec<u16>, Vec<u32>)>) -> Result<(
     ipc::write_batch(path, &RecordBatch::try_from_iter(arrays).expect("both columns are equally long"))
 }
 
-fn write_blocks(path: &Path, points: usize, columns: &[Column], hot: &[HotColumn]) -> Result<(), DatasetError> {
+pub(super) fn write_blocks(path: &Path, points: usize, columns: &[Column], hot: &[HotColumn]) -> Result<(), DatasetError> {
     let blocks = points.div_ceil(BLOCK_POINTS);
     let mut fields = Vec::new();
     let mut arrays: Vec<ArrayRef> = Vec::new();
@@ -286,6 +292,26 @@ fn write_blocks(path: &Path, points: usize, columns: &[Column], hot: &[HotColumn
 }
 
 impl HotColumn {
+    /// Without keys, of a width.
+    pub fn new(width: KeyWidth) -> HotColumn {
+        match width {
+            KeyWidth::U8 => HotColumn::U8(Vec::new()),
+            KeyWidth::U16 => HotColumn::U16(Vec::new()),
+            KeyWidth::U32 => HotColumn::U32(Vec::new()),
+            KeyWidth::U64 => HotColumn::U64(Vec::new()),
+        }
+    }
+
+    /// Appends keys, which fit the width.
+    pub fn extend(&mut self, keys: impl Iterator<Item = u64>) {
+        match self {
+            HotColumn::U8(all) => all.extend(keys.map(|key| key as u8)),
+            HotColumn::U16(all) => all.extend(keys.map(|key| key as u16)),
+            HotColumn::U32(all) => all.extend(keys.map(|key| key as u32)),
+            HotColumn::U64(all) => all.extend(keys),
+        }
+    }
+
     pub fn len(&self) -> usize {
         match self {
             HotColumn::U8(keys) => keys.len(),

@@ -6,9 +6,7 @@ use super::stats::NumberStats;
 use super::texts::Texts;
 use super::value::NULL_INTEGER;
 use super::values::Values;
-use crate::dataset::column::scaled;
-use crate::dataset::column::ordered_key_from_float;
-use crate::dataset::column::ValueStyle;
+use crate::dataset::column::{ValueStyle, ordered_key_from_float, scaled};
 use crate::dataset::write::HotColumn;
 use crate::dataset::{Column, ColumnKind, DictionaryValues, Encoding, KeyWidth, Value};
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, StringArray, TimestampMicrosecondArray, new_null_array};
@@ -88,52 +86,33 @@ impl EncodedColumn {
         }
     }
 
-    /// An empty hot column of the right width.
-    pub fn hot(&self) -> HotColumn {
-        match self.column.width {
-            KeyWidth::U8 => HotColumn::U8(Vec::new()),
-            KeyWidth::U16 => HotColumn::U16(Vec::new()),
-            KeyWidth::U32 => HotColumn::U32(Vec::new()),
-            KeyWidth::U64 => HotColumn::U64(Vec::new()),
-        }
-    }
-
     /// Appends the keys of `values` to `hot`.
     pub fn append_keys(&self, values: &Values, hot: &mut HotColumn) {
         match (&self.keys, values) {
-            (Keys::Ranks(ranks), Values::Text(numbers)) => extend(hot, numbers.iter().map(|&n| u64::from(ranks[n as usize]))),
-            (Keys::Places(places), Values::Integer(values)) => extend(hot, values.iter().map(|&v| {
+            (Keys::Ranks(ranks), Values::Text(numbers)) => hot.extend(numbers.iter().map(|&n| u64::from(ranks[n as usize]))),
+            (Keys::Places(places), Values::Integer(values)) => hot.extend(values.iter().map(|&v| {
                 if v == NULL_INTEGER { 0 } else { u64::from(places[&(v as u64)]) }
             })),
-            (Keys::Places(places), Values::Float(values)) => extend(hot, values.iter().map(|&v| {
+            (Keys::Places(places), Values::Float(values)) => hot.extend(values.iter().map(|&v| {
                 if v.is_nan() { 0 } else { u64::from(places[&(v + 0.0).to_bits()]) }
             })),
-            (&Keys::Affine { base, step: 1, .. }, Values::Integer(values)) => extend(hot, values.iter().map(|&v| {
+            (&Keys::Affine { base, step: 1, .. }, Values::Integer(values)) => hot.extend(values.iter().map(|&v| {
                 if v == NULL_INTEGER { 0 } else { v.abs_diff(base) + 1 }
             })),
-            (&Keys::Affine { base, step, .. }, Values::Integer(values)) => extend(hot, values.iter().map(|&v| {
+            (&Keys::Affine { base, step, .. }, Values::Integer(values)) => hot.extend(values.iter().map(|&v| {
                 if v == NULL_INTEGER { 0 } else { v.abs_diff(base) / step + 1 }
             })),
-            (&Keys::Affine { base, step, decimals }, Values::Float(values)) => extend(hot, values.iter().map(|&v| {
+            (&Keys::Affine { base, step, decimals }, Values::Float(values)) => hot.extend(values.iter().map(|&v| {
                 if v.is_nan() { return 0 }
                 let scaled = scaled(v, decimals).expect("the decimals were found so that every value scales");
                 scaled.abs_diff(base) / step + 1
             })),
-            (Keys::OrderedFloat, Values::Float(values)) => extend(hot, values.iter().map(|&v| {
+            (Keys::OrderedFloat, Values::Float(values)) => hot.extend(values.iter().map(|&v| {
                 if v.is_nan() { 0 } else { ordered_key_from_float(v) }
             })),
-            (Keys::Ranks(_), Values::Integer(values)) => extend(hot, values.iter().map(|_| 0)),
+            (Keys::Ranks(_), Values::Integer(values)) => hot.extend(values.iter().map(|_| 0)),
             _ => unreachable!("a column's values have the kind that its encoding was made for"),
         }
-    }
-}
-
-fn extend(hot: &mut HotColumn, keys: impl Iterator<Item = u64>) {
-    match hot {
-        HotColumn::U8(hot) => hot.extend(keys.map(|key| key as u8)),
-        HotColumn::U16(hot) => hot.extend(keys.map(|key| key as u16)),
-        HotColumn::U32(hot) => hot.extend(keys.map(|key| key as u32)),
-        HotColumn::U64(hot) => hot.extend(keys),
     }
 }
 

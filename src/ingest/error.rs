@@ -23,6 +23,8 @@ pub enum IngestError {
     NoCoordinates { columns: String },
     #[error("column '{column}' is no coordinate: {what}; name another with --lon and --lat")]
     NotACoordinate { column: String, what: String },
+    #[error("column '{column}' of the dataset holds {kind}, and the rows to append have other values: ingest all files together instead")]
+    OtherKind { column: String, kind: String },
     #[error("{0}")]
     Usage(String),
     #[error("no row has a place on the map: of {rows} rows, {reasons}")]

@@ -6,12 +6,13 @@
 //! read       one thread reads and cuts, the others convert     delimited, json, arrow_files -> batch
 //! store      typed columns, sorted in memory or in runs        values, texts, stats, run
 //! encode     hot keys and Arrow arrays                         write      parts of a dataset
-//! cache      datasets of raw files, found again
+//! append     rows for a dataset that is there                   cache      datasets of raw files, found again
 //! ```
 //!
 //! A pass over the inputs that meets a value which contradicts a column's kind goes on only to learn the kinds, and the
 //! inputs are then read once more. This module knows nothing of engines or HTTP.
 
+mod append;
 mod arrow_files;
 mod batch;
 pub mod cache;
@@ -35,6 +36,7 @@ mod value;
 mod values;
 mod write;
 
+pub use append::append;
 pub use dialect::DialectWishes;
 pub use error::IngestError;
 pub use inputs::is_data_file;
@@ -130,6 +132,11 @@ pub struct Summary {
 /// # Errors
 /// Anything that keeps the dataset from being made; nothing is left behind then.
 pub fn ingest(options: &IngestOptions, observer: &dyn Observer) -> Result<Summary, IngestError> {
+    ingest_as(None, options, observer)
+}
+
+/// As [`ingest`]; the dataset has the columns of `model`, where there is one.
+fn ingest_as(model: Option<&append::Model>, options: &IngestOptions, observer: &dyn Observer) -> Result<Summary, IngestError> {
     let started = Instant::now();
     let inputs = inputs::resolve(&options.inputs)?;
     let input_bytes = inputs.iter().map(|input| input.bytes).sum();
@@ -137,7 +144,10 @@ pub fn ingest(options: &IngestOptions, observer: &dyn Observer) -> Result<Summar
     let writer = crate::dataset::write::DatasetWriter::create(&options.output, options.replace)?;
     let discovered = discover::discover(inputs, options.dialect, options.preset)?;
     let mut notes = discovered.notes;
-    let mut plan = plan::Plan::new(&discovered.columns, discovered.preset, &options.columns, &mut notes)?;
+    let mut plan = match model {
+        None => plan::Plan::new(&discovered.columns, discovered.preset, &options.columns, &mut notes)?,
+        Some(model) => model.plan(&discovered.columns, discovered.preset, &mut notes)?,
+    };
     notes.iter().for_each(|note| observer.note(note));
 
     let (pass, rejects) = loop {
@@ -152,6 +162,9 @@ pub fn ingest(options: &IngestOptions, observer: &dyn Observer) -> Result<Summar
                     unreachable!("a value that does not parse as its column's kind widens it");
                 }
                 plan.add(&surprises.columns);
+                if model.is_some() {
+                    return Err(append::other_kind(&before, &plan));
+                }
                 let note = widened(&before, &plan);
                 observer.note(&note);
                 notes.push(note);

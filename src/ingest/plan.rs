@@ -164,7 +164,8 @@ impl Plan {
     }
 }
 
-fn planned(seen: &SeenColumn, preset: Option<&Preset>) -> PlannedColumn {
+/// How a column's fields will be read.
+pub fn planned(seen: &SeenColumn, preset: Option<&Preset>) -> PlannedColumn {
     let among = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(&seen.name));
     let kind = if preset.is_some_and(|preset| among(preset.texts)) { Some(ColumnKind::Text) } else { seen.kind };
     let unix_seconds = preset.is_some_and(|preset| among(preset.unix_seconds));

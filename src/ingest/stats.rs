@@ -3,14 +3,11 @@
 //! An affine key needs smallest value, largest value and the greatest common step; for floats also how many decimals make
 //! every value an exact scaled integer. A dictionary needs the distinct values, kept while they are few.
 
-use crate::dataset::column::{DECIMALS_MAX, SCALED_MAX, scaled};
+use crate::dataset::column::{DECIMALS_MAX, DISTINCT_MAX, EMPTY, SCALED_MAX, greatest_common_divisor, narrowest, scaled};
 use crate::dataset::{ColumnKind, Encoding};
 
 use super::value::NULL_INTEGER;
 use super::values::Values;
-
-/// More distinct values than this are not counted: a dictionary of numbers has at most 16-bit keys.
-pub const DISTINCT_MAX: usize = 65_535;
 
 #[derive(Default)]
 pub struct NumberStats {
@@ -102,21 +99,11 @@ impl NumberStats {
         Some((Encoding::Affine { base: min, step, decimals }, max.abs_diff(min) / step + 1))
     }
 
-    /// The encoding of the column, and its largest key. See ARCHITECTURE.md: the narrowest that is exact; at equal width an
-    /// affine one, which needs no dictionary.
+    /// The encoding of the column, and its largest key: see [`narrowest`].
     pub fn encoding(&self, kind: ColumnKind) -> (Encoding, u64) {
-        let affine = self.affine(kind);
-        let distinct = self.distinct().unwrap_or(usize::MAX) as u64;
-        let affine_max = affine.map_or(u64::MAX, |(_, key_max)| key_max);
-        let dictionary = (Encoding::Dictionary, distinct);
-        match affine {
-            None if self.float_extremes.is_none() && distinct == 0 => (Encoding::Affine { base: 0, step: 1, decimals: 0 }, 0),
-            Some(affine) if affine_max <= 0xFF => affine,
-            _ if distinct <= 0xFF => dictionary,
-            Some(affine) if affine_max <= 0xFFFF => affine,
-            _ if distinct <= DISTINCT_MAX as u64 => dictionary,
-            Some(affine) => affine,
-            None => (Encoding::OrderedFloat, u64::MAX),
+        match self.affine(kind) {
+            None if self.float_extremes.is_none() && self.distinct() == Some(0) => (EMPTY, 0),
+            affine => narrowest(affine, self.distinct().map(|distinct| distinct as u64)),
         }
     }
 }
@@ -145,13 +132,6 @@ impl Affine {
         }
         Some(decimals + 1)
     }
-}
-
-fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 /// Distinct 64-bit values with their counts: open addressing, at most half full, given up above [`DISTINCT_MAX`].

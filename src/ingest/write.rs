@@ -47,7 +47,7 @@ pub fn write(mut writer: DatasetWriter, store: Store, job: Job, observer: &dyn O
     let mut done = false;
     while !done {
         let mut keys: Vec<u64> = Vec::new();
-        let mut keys_of_columns: Vec<HotColumn> = hot.places.iter().map(|&place| columns[place].hot()).collect();
+        let mut keys_of_columns: Vec<HotColumn> = hot.places.iter().map(|&place| HotColumn::new(columns[place].column.width)).collect();
         let mut rows = None;
         while keys.len() < part_points {
             let wanted = CHUNK_ROWS.min(part_points - keys.len());

@@ -1,10 +1,12 @@
 //! Integration tests, in one binary because linking is dear: the library and the built program, from outside.
 
 mod aggregates;
+mod append;
 mod architecture;
 mod bad_input;
 mod brushes;
 mod command;
+mod fixtures;
 mod http;
 mod ingest;
 mod real_data;
