@@ -319,3 +319,95 @@ test("a basemap that cannot be loaded is told, and the built-in one shown", asyn
   await dashboard.idle();
   await expect.poll(async () => rgbAt(await dashboard.pixels(), ...(await screenOf(page, -30, 35)))).toEqual(SEA);
 });
+
+test("colours by another column, or by the total alone, with the API's categories", async ({ dashboard, dataset, stats }) => {
+  const { page } = dashboard;
+  await dashboard.open("#d=towers&hide==GSM");
+  await page.getByRole("button", { name: "Colours" }).click();
+  await page.getByLabel("Colour by").selectOption("none");
+  await dashboard.idle();
+  await expect(page.locator(".legend")).toHaveCount(0);
+  await expect.poll(() => dashboard.selected()).toBe(stats.rows);
+  await expect.poll(() => page.url()).toContain("by=none");
+  expect(dashboard.requests.some((request) => request.includes(".npy") && request.includes("by=none"))).toBe(true);
+  // A column of numbers with few values is a choice too; the link keeps it.
+  await page.getByLabel("Colour by").selectOption("net");
+  const other = await dataset.stats({ by: "net" });
+  expect(other.categories.length).toBeGreaterThan(1);
+  for (const { label } of other.categories) await expect(page.locator(".legend").getByText(label, { exact: true })).toBeVisible();
+  await page.reload();
+  await dashboard.idle();
+  await expect(page.locator(".legend li")).toHaveCount(other.categories.length);
+});
+
+test("a fixed scale keeps its counts through a filter, and the link says which", async ({ dashboard }) => {
+  const { page } = dashboard;
+  await dashboard.open("#d=towers&at=3/48/10&how=log");
+  const scale = page.locator(".count-scale");
+  const before = await scale.getAttribute("aria-label");
+  await page.getByRole("button", { name: "fix scale" }).click();
+  await page.locator(".legend").getByText("GSM", { exact: true }).click();
+  await page.getByRole("slider", { name: "Range, from" }).focus();
+  for (let k = 0; k < 3; k++) await page.keyboard.press("Shift+ArrowRight");
+  await dashboard.idle();
+  expect(await scale.getAttribute("aria-label")).toBe(before);
+  const [lo, hi] = (before?.match(/[\d,]+/g) ?? []).map((text) => text.replaceAll(",", ""));
+  await expect.poll(() => page.url()).toContain(`span=${lo}:${hi}`);
+  await page.getByRole("button", { name: "scale fixed" }).click();
+  await dashboard.idle();
+  await expect(scale).not.toHaveAttribute("aria-label", before ?? "");
+});
+
+test("recolouring asks nothing: scales, palettes, opacity, size and categories", async ({ dashboard }) => {
+  const { page } = dashboard;
+  await dashboard.open("#d=towers&at=3/48/10&markers=0");
+  await page.getByRole("button", { name: "Colours" }).click();
+  let before = await dashboard.pixels();
+  const asked = dashboard.requests.length;
+  const changed = async (what: string): Promise<void> => {
+    await expect.poll(async () => Buffer.compare((await dashboard.pixels()).data, before.data), { message: what }).not.toBe(0);
+    before = await dashboard.pixels();
+  };
+  for (const scale of ["Log", "Cube root", "Linear"]) {
+    await page.getByRole("radio", { name: scale, exact: true }).click();
+    await changed(scale);
+  }
+  for (const palette of ["viridis", "fire"]) {
+    await page.getByRole("radio", { name: palette }).click();
+    await changed(palette);
+  }
+  await page.getByLabel("Opacity of all points").fill("40");
+  await changed("opacity");
+  await page.getByRole("radio", { name: "5 px" }).click();
+  await changed("size");
+  await page.locator(".legend").getByText("LTE", { exact: true }).click();
+  await changed("a hidden category");
+  expect(dashboard.requests.slice(asked)).toEqual([]);
+});
+
+test("panning back asks for no tile", async ({ dashboard }) => {
+  const { page } = dashboard;
+  await dashboard.open("#d=towers&at=5/48/10&markers=0");
+  const pan = async (x: number): Promise<void> => {
+    await page.evaluate((by) => (window.pointillist?.map as { panBy(by: [number, number], options: { animate: boolean }): void }).panBy([by, 0], { animate: false }), x);
+    await dashboard.idle();
+  };
+  const tiles = (): number => dashboard.requests.filter((request) => request.includes(".npy")).length;
+  const here = tiles();
+  await pan(600);
+  const there = tiles();
+  expect(there).toBeGreaterThan(here);
+  await pan(-600);
+  expect(tiles()).toBe(there);
+});
+
+test("a pointer that rests is told some of the rows", async ({ dashboard, dataset }) => {
+  const { page } = dashboard;
+  await dashboard.open("#d=towers&at=6/51.5/0&markers=0");
+  const { rows } = await dataset.points({ bbox: [-0.3, 51.4, 0.1, 51.6], limit: 1 });
+  const [x, y] = await screenOf(page, Number(rows[0]?.["lon"]), Number(rows[0]?.["lat"]));
+  await page.mouse.move(x - 3, y);
+  await page.mouse.move(x, y);
+  await expect(page.locator(".tooltip strong")).toBeVisible();
+  await expect(page.locator(".tooltip-rows li").first()).toContainText(/\d/);
+});

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { Client, CountTile, type Column, type RangeBin, type Stats } from "../src/core/index.js";
 import { inferCharts } from "../src/app/charts.js";
 import * as format from "../src/app/format.js";
+import { LOOK_DEFAULT } from "../src/app/state.js";
 import { TileSet } from "../src/app/tileset.js";
 import { axisOf } from "../src/app/ui/bars.js";
 import { ticksOf } from "../src/app/ui/ticks.js";
@@ -133,7 +134,7 @@ describe("tile set", () => {
 
   it("draws a part of the parent while a tile is awaited", async () => {
     const { tiles, asked, wanted } = setUp();
-    tiles.restyle({ how: "log", palette: "viridis", minAlpha: 40, markersMax: 0, spread: null }, () => ({ kind: "ramp", ramp: [[0, 0, 0]], visible: [] }));
+    tiles.restyle({ ...LOOK_DEFAULT, how: "log", palette: "viridis" }, () => ({ kind: "ramp", ramp: [[0, 0, 0]], visible: [] }));
     tiles.want(wanted.slice(0, 1));
     asked.forEach(({ answer }) => answer());
     await turns();

@@ -7,7 +7,7 @@ import * as state from "./state.js";
 type Settings = Readonly<Record<string, string>>;
 
 export function settingsOf(stats: Stats): Settings {
-  const { how, palette, minAlpha, markersMax, spread } = state.look.value;
+  const { how, palette, minAlpha, markersMax, spread, opacity, span, logLegend } = state.look.value;
   return {
     d: stats.name,
     how: how === state.LOOK_DEFAULT.how ? "" : how,
@@ -15,6 +15,10 @@ export function settingsOf(stats: Stats): Settings {
     alpha: minAlpha === state.LOOK_DEFAULT.minAlpha ? "" : String(minAlpha),
     markers: markersMax === state.LOOK_DEFAULT.markersMax ? "" : String(markersMax),
     size: spread === null ? "" : String(spread),
+    opacity: opacity === state.LOOK_DEFAULT.opacity ? "" : String(opacity),
+    span: span === null ? "" : span.join(":"),
+    legend: logLegend ? "log" : "",
+    by: state.colourBy.value ?? "",
     theme: state.theme.value === systemTheme() ? "" : state.theme.value,
     charts: chartsToText(state.charts.value, inferCharts(stats)),
   };
@@ -38,7 +42,15 @@ export function lookFrom(settings: Settings, hasCategories: boolean): state.Look
     minAlpha: within(settings["alpha"], 1, 255, state.LOOK_DEFAULT.minAlpha),
     spread: settings["size"] === undefined ? null : within(settings["size"], 0, 3, 0),
     markersMax: within(settings["markers"], 0, 10_000, state.LOOK_DEFAULT.markersMax),
+    opacity: within(settings["opacity"], 5, 100, state.LOOK_DEFAULT.opacity),
+    span: spanFrom(settings["span"]),
+    logLegend: settings["legend"] === "log",
   };
+}
+
+function spanFrom(text: string | undefined): state.Look["span"] {
+  const [lo, hi] = (text ?? "").split(":").map(Number);
+  return lo !== undefined && hi !== undefined && Number.isFinite(lo) && Number.isFinite(hi) && lo < hi ? [lo, hi] : null;
 }
 
 /** Charts that differ from what was inferred: `+name` open, `-name` folded, `~name` other scale. */

@@ -45,6 +45,10 @@ export const BINS = 64;
 /** Rows listed under a clicked pixel. */
 const ROWS_MAX = 100;
 
+/** Rows named in the tooltip, and how long the pointer rests before they are asked for. */
+const ROWS_NAMED = 3;
+const REST_MS = 250;
+
 /** The address bar is written this long after the last change: browsers refuse more than about ten writes a second. */
 const ADDRESS_DELAY_MS = 250;
 
@@ -62,6 +66,7 @@ export class Controller {
   #rowRequest = new AbortController();
   #markerRequest = new AbortController();
   #markerKey = "";
+  readonly #restTimer = new Rest();
 
   readonly #crossfilter = new Latest<Selection, CrossfilterAnswer>(
     (selection, signal) => this.#ask(selection, signal, CLIENT),
@@ -96,14 +101,14 @@ export class Controller {
   }
 
   /** Opens a dataset; `keep` takes the view from the address bar, `fresh` starts at the whole dataset. */
-  async open(name: string, from: "keep" | "fresh"): Promise<void> {
+  async open(name: string, from: "keep" | "fresh", by: string | null = from === "keep" ? (decodeView(location.hash).settings["by"] ?? null) : null): Promise<void> {
     const dataset = this.#client.dataset(name);
     this.#session?.tiles.close();
     this.#crossfilter.cancel();
     this.#ghosts.cancel();
     state.stats.value = null;
     await this.#attempt(`the dataset “${name}” could not be opened`, async () => {
-      const stats = await dataset.stats();
+      const stats = await dataset.stats(by === null ? {} : { by });
       const tiles = new TileSet(dataset, stats.data_version, {
         onChange: () => {
           this.#map?.repaint();
@@ -111,7 +116,7 @@ export class Controller {
         },
         onProgress: (done, all) => batch(() => ((state.tilesDone.value = done), (state.tilesAll.value = all))),
         onError: (error) => this.#failed("some tiles could not be loaded", error, () => this.#map && this.#look()),
-      });
+      }, by ?? undefined);
       const remembered = from === "keep" ? decodeView(location.hash) : { camera: null, selection: EVERYTHING, settings: {} };
       this.#session = { dataset, tiles, history: new History(remembered.selection) };
       batch(() => {
@@ -119,6 +124,7 @@ export class Controller {
         state.ghosts.value = {};
         state.rowList.value = null;
         state.hover.value = null;
+        state.colourBy.value = by;
         state.selection.value = remembered.selection;
         state.look.value = lookFrom(remembered.settings, stats.categories.length > 0 && stats.by !== null);
         state.charts.value = chartsFrom(inferCharts(stats), remembered.settings, remembered.selection);
@@ -132,6 +138,29 @@ export class Controller {
       this.#map?.show(tiles, stats.zooms);
       this.#refresh();
     });
+  }
+
+  /** Another column makes the categories, or none does; everything else stays, but for what was hidden of the old ones. */
+  async colourBy(column: string | null): Promise<void> {
+    const { value: stats } = state.stats;
+    if (!stats) return;
+    const { palette } = state.look.value;
+    const fits = column === "none" ? (palette === "categories" ? "viridis" : palette) : "categories";
+    const settings = { ...settingsOf(stats), by: column ?? "", palette: fits };
+    const selection = { ...state.selection.value, hidden: [] };
+    history.replaceState(null, "", `#${encodeView({ camera: this.#camera, selection, settings })}`);
+    await this.open(stats.name, "keep");
+  }
+
+  /** Keeps the counts that the colours stand for now, whatever is looked at next; or lets them go with the view again. */
+  fixScale(): void {
+    const { value: shading } = state.shading;
+    if (state.look.value.span !== null || !shading) this.restyle({ span: null });
+    else {
+      const { how, span } = { how: state.look.value.how, span: [shading.scale.min, shading.scale.max] as const };
+      // Ranks are of one view and filter only.
+      this.restyle({ span, how: how === "eq_hist" ? "log" : how });
+    }
   }
 
   /** The map looks elsewhere. */
@@ -207,6 +236,7 @@ export class Controller {
 
   hovered(at: { x: number; y: number; tile: TileId; pixel: readonly [number, number]; row: Row | null } | null): void {
     if (!at || !this.#session) {
+      this.#restTimer.forget();
       state.hover.value = null;
       return;
     }
@@ -220,7 +250,17 @@ export class Controller {
     const pixel = state.showingMarkers.value ? null : tiles.nearest(at.tile, at.pixel, visible, state.spread.value);
     const counts = pixel ? tiles.counts(at.tile)?.countsAt(pixel[0], pixel[1]) : undefined;
     const seen = counts?.map((count, c) => ((visible[c] ?? true) ? count : 0));
-    state.hover.value = seen?.some((count) => count > 0) ? { x: at.x, y: at.y, counts: seen } : null;
+    const hover = seen?.some((count) => count > 0) ? { x: at.x, y: at.y, counts: seen } : null;
+    state.hover.value = hover;
+    this.#restTimer.forget();
+    if (hover && pixel) this.#restTimer.after(REST_MS, (signal) => this.#nameRows(hover, at.tile, pixel, signal));
+  }
+
+  /** The pointer rests: some of the rows under it. */
+  async #nameRows(hover: state.Hover, tile: TileId, pixel: readonly [number, number], signal: AbortSignal): Promise<void> {
+    const filter = this.rowFilter();
+    const points = await this.#session?.dataset.points({ tile, pixel, limit: ROWS_NAMED, ...(filter ? { filter } : {}) }, signal);
+    if (points && state.hover.value === hover) state.hover.value = { ...hover, rows: points.rows };
   }
 
   /** Lists the rows under a pixel, or under the nearest one that has some. */
@@ -318,6 +358,7 @@ export class Controller {
     const { value: stats } = state.stats;
     if (!this.#session || !view || !stats) throw new DOMException("nothing is open", "AbortError");
     state.asking.value = true;
+    const since = performance.now();
     const columns: (string | ColumnRequest)[] = state.charts.value
       .filter(({ open }) => open)
       .map(({ column, kind, scale, search }): ColumnRequest =>
@@ -326,10 +367,12 @@ export class Controller {
     if (stats.by) columns.unshift({ column: stats.by });
     const filter = areaFilter(selection);
     try {
-      return await this.#session.dataset.crossfilter(
-        { bbox: view.bounds, zoom: view.zoom, brushes: brushesForServer(selection), columns, client, ...(stats.by ? { by: stats.by } : {}), ...(filter ? { filter } : {}) },
+      const answer = await this.#session.dataset.crossfilter(
+        { bbox: view.bounds, zoom: view.zoom, brushes: brushesForServer(selection), columns, client, by: stats.by ?? "none", ...(filter ? { filter } : {}) },
         signal,
       );
+      state.answeredMs.value = performance.now() - since;
+      return answer;
     } finally {
       state.asking.value = false;
     }
@@ -442,6 +485,26 @@ export class Controller {
         }
       : null;
     state.problem.value = { title: title.charAt(0).toUpperCase() + title.slice(1), detail: messageOf(error), retry: again };
+  }
+}
+
+/** One thing that is done a while after a rest, and dropped or aborted by the next move. */
+class Rest {
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  #controller = new AbortController();
+
+  after(ms: number, job: (signal: AbortSignal) => Promise<void>): void {
+    this.forget();
+    const { signal } = (this.#controller = new AbortController());
+    this.#timer = setTimeout(() => {
+      // The tooltip has its counts already; rows that do not come are not worth a word.
+      job(signal).catch(() => undefined);
+    }, ms);
+  }
+
+  forget(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#controller.abort();
   }
 }
 

@@ -34,6 +34,11 @@ export function percent(part: number, total: number): string {
   return share >= 99.95 && part < total ? ">99.9%" : share > 0 && share < 0.1 ? "<0.1%" : `${trim(share.toFixed(share < 10 ? 1 : 0))}%`;
 }
 
+/** A duration: 4 ms, 310 ms, 1.2 s. */
+export function duration(ms: number): string {
+  return ms < 999.5 ? `${Math.max(1, Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`;
+}
+
 const DAY_MS = 86_400_000;
 
 /** As fine as the span on display needs it. */

@@ -40,6 +40,7 @@ const view = new MapView(canvas, state.theme.value, {
 });
 
 effect(() => view.setSpread(state.spread.value));
+effect(() => view.setOpacity(state.look.value.opacity / 100));
 
 render(
   <>

@@ -53,6 +53,7 @@ export class MapView {
   #insets: Insets = { left: 0, top: 0, bottom: 0 };
   #theme: Theme;
   #spread = 0;
+  #opacity = 1;
   /** Whether the style has loaded, so that layers can be changed. */
   #ready = false;
   /** Whether the server's own style, if it has one, has been given up. */
@@ -69,6 +70,7 @@ export class MapView {
       tiles: () => (this.#showPoints ? (this.#tiles?.placed() ?? []) : []),
       shading: (zoom) => this.#tiles?.shading(zoom) ?? null,
       spread: () => this.#spread,
+      opacity: () => this.#opacity,
     });
     this.map = new maplibregl.Map({
       container,
@@ -144,6 +146,13 @@ export class MapView {
   setSpread(pixels: number): void {
     if (pixels === this.#spread) return;
     this.#spread = pixels;
+    this.repaint();
+  }
+
+  /** Opacity of the points over the map, 0-1. */
+  setOpacity(opacity: number): void {
+    if (opacity === this.#opacity) return;
+    this.#opacity = opacity;
     this.repaint();
   }
 

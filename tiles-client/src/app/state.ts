@@ -37,9 +37,15 @@ export interface Look {
   readonly markersMax: number;
   /** Radius in pixels by which points are enlarged; null for as the number of points in view suggests. */
   readonly spread: number | null;
+  /** Opacity of all points over the map, percent. */
+  readonly opacity: number;
+  /** Counts at the two ends of the colours, whatever the view and filter; null for those that occur. Not of `eq_hist`. */
+  readonly span: readonly [lo: number, hi: number] | null;
+  /** Logarithmic bars in the legend. */
+  readonly logLegend: boolean;
 }
 
-export const LOOK_DEFAULT: Look = { how: "eq_hist", palette: "categories", minAlpha: 100, markersMax: 1000, spread: null };
+export const LOOK_DEFAULT: Look = { how: "eq_hist", palette: "categories", minAlpha: 100, markersMax: 1000, spread: null, opacity: 100, span: null, logLegend: false };
 
 /** One column's place in the panel. */
 export interface Chart {
@@ -58,7 +64,10 @@ export interface Hover {
   readonly y: number;
   /** Visible counts per category, or of the only plane. */
   readonly counts: readonly number[];
+  /** A marker's row. */
   readonly row?: Row;
+  /** Some of the rows under a pixel on which the pointer rests. */
+  readonly rows?: readonly Row[];
 }
 
 export interface RowList {
@@ -78,6 +87,8 @@ export interface Problem {
 
 export const datasets = signal<readonly DatasetEntry[]>([]);
 export const stats = signal<Stats | null>(null);
+/** The column that makes the categories, as asked for: `none` for totals, null for the dataset's own. */
+export const colourBy = signal<string | null>(null);
 export const selection = signal<Selection>(EVERYTHING);
 export const canUndo = signal(false);
 export const canRedo = signal(false);
@@ -86,6 +97,8 @@ export const theme = signal<Theme>("light");
 export const view = signal<{ readonly bounds: Bounds; readonly zoom: number } | null>(null);
 export const charts = signal<readonly Chart[]>([]);
 export const answer = signal<CrossfilterAnswer | null>(null);
+/** How long the server and the way to it took for the newest answer, milliseconds. */
+export const answeredMs = signal<number | null>(null);
 /** Histograms of the same view without any brush. */
 export const ghosts = signal<Readonly<Record<string, Histogram>>>({});
 export const tilesDone = signal(0);
@@ -119,15 +132,20 @@ export function visibleCount(bin: RangeBin | ValueBin, visible: readonly boolean
 }
 
 /** Points in view per category, under every brush. Hidden categories keep their number: they are there, not drawn. */
-export const categoryCounts = computed<readonly number[] | null>(() => {
+export const categoryCounts = computed<readonly number[] | null>(() => countsByCategory(answer.value?.histograms));
+
+/** The same without any brush. */
+export const categoryGhosts = computed<readonly number[] | null>(() => countsByCategory(ghosts.value));
+
+function countsByCategory(histograms: Readonly<Record<string, Histogram>> | undefined): readonly number[] | null {
   const name = stats.value?.by;
-  const histogram = name ? answer.value?.histograms[name] : undefined;
+  const histogram = name ? histograms?.[name] : undefined;
   if (!histogram || !stats.value) return null;
   // Bins keep the categories apart, whatever the type of the column that makes them; nulls lie in no bin.
   const parts = [...histogram.bins, ...(histogram.other ? [histogram.other] : [])];
   const listsNull = histogram.bins.some((bin) => "value" in bin && bin.value === null);
   return stats.value.categories.map(({ kind }, c) => parts.reduce((sum, part) => sum + (part.counts?.[c] ?? 0), 0) + (kind === "null" && !listsNull ? histogram.nulls : 0));
-});
+}
 
 /** Points in view under every brush, in visible categories. */
 export const selectedInView = computed<number | null>(() => {

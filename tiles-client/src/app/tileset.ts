@@ -61,6 +61,8 @@ export class TileSet {
     readonly dataset: Dataset,
     readonly version: string,
     readonly events: TileSetEvents,
+    /** The column that makes the planes; undefined for the dataset's own, `none` for totals. */
+    readonly by?: string,
   ) {}
 
   /** The tiles in view, nearest to the middle first. All of one zoom. */
@@ -96,7 +98,7 @@ export class TileSet {
 
   /** New colours: no request. */
   restyle(look: Look, style: (look: Look) => Style): void {
-    this.#styleFor = (distribution) => new Shading(createScale(look.how, distribution), style(look));
+    this.#styleFor = (distribution) => new Shading(createScale(look.how, distribution, look.span ?? undefined), style(look));
     this.#shadings.clear();
     this.events.onChange();
   }
@@ -197,7 +199,7 @@ export class TileSet {
     const key = this.#tileKey(id, this.#filter);
     const filter = this.#filter;
     this.#run(key, async (signal) => {
-      const tile = await this.#cache.load(key, (inner) => this.dataset.countTile(id, { ...(filter ? { filter } : {}), v: this.version }, inner), signal);
+      const tile = await this.#cache.load(key, (inner) => this.dataset.countTile(id, this.#query(filter), inner), signal);
       this.#remember(id, tile);
     });
   }
@@ -206,12 +208,16 @@ export class TileSet {
     const filter = this.#filter;
     const key = this.#distributionKey(zoom, filter);
     this.#run(key, async (signal) => {
-      const { distribution } = await this.dataset.legend({ zoom, ...(filter ? { filter } : {}) }, signal);
+      const { distribution } = await this.dataset.legend({ zoom, ...this.#query(filter) }, signal);
       this.#distributions.set(key, distribution);
       this.#distributions.set(`last/${zoom}`, distribution);
       forgetBeyond(this.#distributions, DISTRIBUTIONS_MAX);
       forgetBeyond(this.#shadings, DISTRIBUTIONS_MAX);
     });
+  }
+
+  #query(filter: string): { filter?: string; by?: string; v: string } {
+    return { ...(filter ? { filter } : {}), ...(this.by ? { by: this.by } : {}), v: this.version };
   }
 
   #run(key: string, job: (signal: AbortSignal) => Promise<void>): void {

@@ -63,15 +63,16 @@ export class Dataset {
     this.#path = `/${encodeURIComponent(name)}`;
   }
 
-  stats(query: { filter?: string; bbox?: Bounds } = {}, signal?: AbortSignal): Promise<Stats> {
-    return this.client.get(`${this.#path}/stats`, { filter: query.filter, bbox: query.bbox?.join(",") }, signal);
+  /** `by` names the column that makes the categories, or is `none`. */
+  stats(query: { filter?: string; bbox?: Bounds; by?: string } = {}, signal?: AbortSignal): Promise<Stats> {
+    return this.client.get(`${this.#path}/stats`, { filter: query.filter, bbox: query.bbox?.join(","), by: query.by }, signal);
   }
 
   tileJson(query: Query = {}, signal?: AbortSignal): Promise<TileJson> {
     return this.client.get(`${this.#path}.json`, query, signal);
   }
 
-  legend(query: { filter?: string; by?: string; zoom: number; how?: string }, signal?: AbortSignal): Promise<Legend> {
+  legend(query: { filter?: string; by?: string; zoom: number; how?: string; v?: string }, signal?: AbortSignal): Promise<Legend> {
     return this.client.get(`${this.#path}/legend.json`, query, signal);
   }
 

@@ -9,7 +9,7 @@ import * as state from "../state.js";
 const TICKS = [0, 0.25, 0.5, 0.75, 1] as const;
 
 /** From colour to points per pixel: true for every pixel of the map at this zoom. */
-function CountScale() {
+function CountScale({ controller }: { controller: Controller }) {
   const shading = state.shading.value;
   if (!shading || shading.scale.max === 0 || state.showingMarkers.value) return null;
   const { scale, style } = shading;
@@ -29,7 +29,12 @@ function CountScale() {
           </span>
         ))}
       </div>
-      <div class="muted card-hint">points per pixel</div>
+      <div class="count-note">
+        <span>points per pixel</span>
+        <button type="button" class="text-button" aria-pressed={state.look.value.span !== null} title="Keep these counts for these colours, whatever the view and the filter" onClick={() => controller.fixScale()}>
+          {state.look.value.span === null ? "fix scale" : "scale fixed"}
+        </button>
+      </div>
     </div>
   );
 }
@@ -46,19 +51,29 @@ function countAt(scale: Scale, intensity: number): number {
   return low;
 }
 
+/** The most frequent of the dataset first, so that the order stays when the view moves; "other" and "no value" last. */
+function byCount(categories: readonly Category[]): { category: Category; c: number }[] {
+  const rank = ({ kind }: Category): number => (kind === "value" ? 0 : kind === "other" ? 1 : 2);
+  return categories.map((category, c) => ({ category, c })).sort((a, b) => rank(a.category) - rank(b.category) || b.category.count - a.category.count);
+}
+
 export function Legend({ controller }: { controller: Controller }) {
   const stats = state.stats.value;
   if (!stats) return null;
   if (stats.by === null || stats.categories.length === 0) {
     return (
       <section class="card" aria-label="Legend">
-        <CountScale />
+        <CountScale controller={controller} />
       </section>
     );
   }
   const hidden = new Set(state.selection.value.hidden);
   const counts = state.categoryCounts.value;
-  const top = Math.max(1, ...(counts ?? [1]));
+  const ghosts = state.categoryGhosts.value;
+  const top = Math.max(1, ...(counts ?? [1]), ...(ghosts ?? [1]));
+  const { logLegend } = state.look.value;
+  // Logarithmic bars begin with one point, so that a single one is seen.
+  const share = (amount: number): number => (amount <= 0 ? 0 : logLegend ? Math.log1p(amount) / Math.log1p(top) : amount / top);
   const coloured = state.look.value.palette === "categories";
 
   const choose = (category: Category, event: MouseEvent): void => {
@@ -76,25 +91,27 @@ export function Legend({ controller }: { controller: Controller }) {
       <header class="card-head">
         <h3>{title(stats.by)}</h3>
         <span class="card-note" />
-        {hidden.size > 0 ? (
+        {hidden.size > 0 && (
           <button type="button" class="text-button" onClick={() => controller.hide([])}>
             Show all
           </button>
-        ) : (
-          <span class="muted card-hint">shift-click for only one</span>
         )}
+        <button type="button" class="text-button" aria-pressed={logLegend} aria-label="Logarithmic counts in the legend" onClick={() => controller.restyle({ logLegend: !logLegend })}>
+          log
+        </button>
       </header>
       <ul class="legend">
-        {stats.categories.map((category, c) => {
+        {byCount(stats.categories).map(({ category, c }) => {
           const off = hidden.has(categoryKey(category));
           const amount = counts?.[c];
           return (
             <li key={categoryKey(category)}>
-              <button type="button" class={`value${off ? " is-off" : ""}`} aria-pressed={!off} onClick={(event) => choose(category, event)} title={`${category.label}: ${amount === undefined ? "…" : count(amount)} in view`}>
+              <button type="button" class={`value${off ? " is-off" : ""}`} aria-pressed={!off} onClick={(event) => choose(category, event)} title={`${category.label}: ${amount === undefined ? "…" : count(amount)} in view. Click to ${off ? "show" : "hide"}, shift-click for only this one`}>
                 <span class="swatch" style={{ "--swatch": coloured ? category.color : "var(--ink-3)" }} />
                 <span class="value-label">{category.label}</span>
                 <span class="meter" aria-hidden="true">
-                  <span style={{ width: `${(100 * (amount ?? 0)) / top}%`, "--swatch": coloured ? category.color : "var(--ink-3)" }} />
+                  <span class="meter-ghost" style={{ width: `${100 * share(ghosts?.[c] ?? 0)}%` }} />
+                  <span class="meter-bar" style={{ width: `${100 * share(amount ?? 0)}%`, "--swatch": coloured ? category.color : "var(--ink-3)" }} />
                 </span>
                 <span class="value-count">{amount === undefined ? "…" : compact(amount)}</span>
               </button>
@@ -102,7 +119,7 @@ export function Legend({ controller }: { controller: Controller }) {
           );
         })}
       </ul>
-      <CountScale />
+      <CountScale controller={controller} />
     </section>
   );
 }

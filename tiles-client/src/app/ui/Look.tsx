@@ -1,9 +1,9 @@
 /** How counts become colours: scale, palette, opacity, and when single points appear. */
 
 import { useSignal } from "@preact/signals";
-import { CMAPS, cmapColors, type ScaleName } from "../../core/index.js";
+import { CMAPS, cmapColors, type Column, type ScaleName } from "../../core/index.js";
 import type { Controller } from "../controller.js";
-import { compact } from "../format.js";
+import { compact, title } from "../format.js";
 import * as state from "../state.js";
 
 const SCALE_LABELS: readonly { readonly how: ScaleName; readonly label: string; readonly hint: string }[] = [
@@ -25,7 +25,9 @@ const MARKER_CHOICES = [0, 200, 1000, 5000] as const;
 export function LookControls({ controller }: { controller: Controller }) {
   const look = state.look.value;
   const open = useSignal(false);
-  const hasCategories = state.stats.value?.by != null;
+  const stats = state.stats.value;
+  const hasCategories = stats?.by != null;
+  const groupings = (stats?.columns ?? []).filter(isGrouping);
   return (
     <section class="card" aria-label="Colours">
       <header class="card-head">
@@ -38,9 +40,20 @@ export function LookControls({ controller }: { controller: Controller }) {
       </header>
       {open.value && (
         <div class="form">
+          <label class="choice">
+            <span>Colour by</span>
+            <select class="select" value={state.colourBy.value ?? stats?.by ?? "none"} onChange={(event) => void controller.colourBy(event.currentTarget.value)}>
+              {groupings.map(({ name }) => (
+                <option key={name} value={name}>
+                  {title(name)}
+                </option>
+              ))}
+              <option value="none">Total only</option>
+            </select>
+          </label>
           <div class="segments" role="radiogroup" aria-label="Scale">
             {SCALE_LABELS.map(({ how, label, hint }) => (
-              <button key={how} type="button" role="radio" aria-checked={look.how === how} title={hint} onClick={() => controller.restyle({ how })}>
+              <button key={how} type="button" role="radio" aria-checked={look.how === how} title={hint} disabled={how === "eq_hist" && look.span !== null} onClick={() => controller.restyle({ how })}>
                 {label}
               </button>
             ))}
@@ -58,6 +71,11 @@ export function LookControls({ controller }: { controller: Controller }) {
               <output>{Math.round((100 * look.minAlpha) / 255)}%</output>
             </label>
           )}
+          <label class="slider">
+            <span>Opacity of all points</span>
+            <input type="range" min="5" max="100" step="5" value={look.opacity} onInput={(event) => controller.restyle({ opacity: Number(event.currentTarget.value) })} />
+            <output>{look.opacity}%</output>
+          </label>
           <div class="choice">
             <span id="size-label">Size of a point</span>
             <div class="segments" role="radiogroup" aria-labelledby="size-label">
@@ -83,6 +101,15 @@ export function LookControls({ controller }: { controller: Controller }) {
     </section>
   );
 }
+
+/** Whether a column's values make sensible categories; the server gives colours to the most frequent and calls the rest "other". */
+function isGrouping({ type, distinct, hot }: Column): boolean {
+  if (hot === false || (distinct !== null && distinct < 2)) return false;
+  return type === "text" || type === "boolean" || (type !== "timestamp" && distinct !== null && distinct <= GROUPS_MAX);
+}
+
+/** Numbers with more values than this are measures. */
+const GROUPS_MAX = 64;
 
 interface SwatchesProps {
   readonly name: state.Palette;

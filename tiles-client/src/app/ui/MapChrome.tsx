@@ -1,7 +1,9 @@
 /** What floats over the map: tools, the progress line, the count under the cursor, problems. */
 
+import type { Row, Stats } from "../../core/index.js";
 import type { Controller } from "../controller.js";
 import { cell, count, title } from "../format.js";
+import { tellingCells } from "../rows.js";
 import * as state from "../state.js";
 import { IconButton } from "./icons.js";
 
@@ -34,17 +36,20 @@ export function Progress() {
 const TOOLTIP_ROWS = 8;
 
 /** Columns of a marker's row in the tooltip. */
-const TOOLTIP_COLUMNS = 10;
+const TOOLTIP_COLUMNS = 12;
+
+/** Cells of a row that is named in one line. */
+const LINE_CELLS = 4;
 
 export function Tooltip() {
   const hover = state.hover.value;
   const stats = state.stats.value;
   if (!hover || !stats) return null;
   const right = hover.x > window.innerWidth - 240;
-  const low = hover.y > window.innerHeight - 220;
+  const low = hover.y > window.innerHeight - (hover.row ? 290 : 220);
   const style = { transform: `translate(${hover.x + (right ? -12 : 12)}px, ${hover.y + (low ? -12 : 12)}px) translate(${right ? "-100%" : "0"}, ${low ? "-100%" : "0"})` };
   if (hover.row) {
-    const cells = Object.entries(hover.row).filter(([, value]) => value !== null && value !== "");
+    const cells = tellingCells(hover.row, stats, state.charts.value);
     return (
       <div class="tooltip" style={style} role="status">
         <dl>
@@ -75,8 +80,27 @@ export function Tooltip() {
         </ul>
       )}
       {named.length > TOOLTIP_ROWS && <div class="muted">and {named.length - TOOLTIP_ROWS} more categories</div>}
+      {hover.rows && hover.rows.length > 0 && (
+        <ol class="tooltip-rows">
+          {lines(hover.rows, stats).map((line) => (
+            <li key={line}>{line}</li>
+          ))}
+        </ol>
+      )}
+      {hover.rows && total > hover.rows.length && <div class="muted">click for all {count(total)}</div>}
     </div>
   );
+}
+
+/** A few rows, one line each; equal lines once. */
+function lines(rows: readonly Row[], stats: Stats): string[] {
+  const telling = (row: Row): string =>
+    tellingCells(row, stats, state.charts.value)
+      .filter(([name]) => name !== stats.by || stats.by === null)
+      .slice(0, LINE_CELLS)
+      .map(([, value]) => cell(value))
+      .join(" · ");
+  return [...new Set(rows.map(telling))];
 }
 
 export function ProblemBanner() {

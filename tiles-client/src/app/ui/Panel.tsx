@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import type { Controller } from "../controller.js";
-import { compact, count, percent, title } from "../format.js";
+import { compact, count, duration, percent, title } from "../format.js";
 import * as state from "../state.js";
 import { Icon, IconButton } from "./icons.js";
 import { Legend } from "./Legend.js";
@@ -21,6 +21,7 @@ export function Panel({ controller }: { controller: Controller }) {
       <div class="panel-body">
         <Summary controller={controller} />
         <Legend controller={controller} />
+        {charts.some(({ open }) => open) && <p class="charts-note">Charts follow the view, each without its own brush.</p>}
         {charts.filter(({ open }) => open).map((chart) => (chart.kind === "range" ? <RangeChart key={chart.column.name} chart={chart} controller={controller} /> : <ValuesChart key={chart.column.name} chart={chart} controller={controller} />))}
         {folded.length > 0 && (
           <section class="card" aria-label="More columns">
@@ -81,6 +82,7 @@ function Summary({ controller }: { controller: Controller }) {
       <div class="total" data-testid="selected">{selected === null ? "…" : count(selected)}</div>
       <div class="muted">
         {state.isFiltered.value ? "points selected in view" : "points in view"} · {selected === null ? "" : `${percent(selected, stats.rows)} of ${compact(stats.rows)}`}
+        {state.answeredMs.value !== null && <span title="From the question to the answer, over the network"> · {duration(state.answeredMs.value)}</span>}
       </div>
       {empty && (
         <div class="empty" role="status">
