@@ -12,8 +12,10 @@
 mod ast;
 mod bind;
 mod canonical;
+mod convert;
 mod error;
 mod like;
+mod literals;
 mod number;
 mod parse;
 mod ranges;
@@ -21,6 +23,7 @@ mod region;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod wkt;
 
 pub use ast::{Case, Comparison, Expr, LikePattern, LikePiece, Literal, Name, Shape};
@@ -29,8 +32,9 @@ pub use canonical::{column_text, text_literal};
 pub use error::{
     FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_LIST_MAX, FILTER_TERMS_MAX, FILTER_VERTICES_MAX, FilterError,
 };
+pub use literals::timestamp_ns;
 pub use number::Number;
-pub use parse::{parse, timestamp_ns};
+pub use parse::parse;
 pub use region::{Cover, Polygon, Region};
 pub use resolve::{RowFilter, Schema, ValueRef, compare, nearest};
 
