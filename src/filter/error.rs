@@ -23,7 +23,7 @@ pub enum FilterError {
     Syntax { what: String, at: usize },
     #[error("filters have no {what} (character {at}); {instead}")]
     Unsupported { what: String, instead: &'static str, at: usize },
-    #[error("there is no column '{name}' (character {at}){}; the columns are {}", nearest_hint(nearest.as_deref()), .known.join(", "))]
+    #[error("there is no column '{name}' (character {at}); {}the columns are {}", nearest_hint(nearest.as_deref()), .known.join(", "))]
     UnknownColumn { name: String, nearest: Option<String>, known: Vec<String>, at: usize },
     #[error("column '{name}' (character {at}) is a coordinate: filter by place with S_INTERSECTS(geometry, BBOX(west, south, east, north))")]
     CoordinateColumn { name: String, at: usize },
@@ -55,6 +55,7 @@ impl FilterError {
     }
 }
 
-fn nearest_hint(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |name| format!("; did you mean '{name}'?"))
+/// A question before the list of what there is; nothing without a name that is near.
+pub fn nearest_hint(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!("did you mean '{name}'? "))
 }

@@ -30,7 +30,7 @@ pub use ast::{Case, Comparison, Expr, LikePattern, LikePiece, Literal, Name, Sha
 pub use bind::first_key_at_least;
 pub use canonical::{column_text, text_literal};
 pub use error::{
-    FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_LIST_MAX, FILTER_TERMS_MAX, FILTER_VERTICES_MAX, FilterError,
+    FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_LIST_MAX, FILTER_TERMS_MAX, FILTER_VERTICES_MAX, FilterError, nearest_hint,
 };
 pub use literals::timestamp_ns;
 pub use number::Number;

@@ -45,10 +45,20 @@ impl Schema {
     }
 }
 
+/// Names from this length on are misspelt by one slip: a letter too many, too few, another, or two in the wrong order.
+const SLIP_CHARS_MIN: usize = 3;
+
 /// The known name that `name` may be a misspelling of.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let name = name.to_lowercase();
+    let similarity = |known: &str| {
+        let known = known.to_lowercase();
+        let is_slip = known.chars().count() >= SLIP_CHARS_MIN && strsim::osa_distance(&name, &known) <= 1;
+        // The similarity of short names knows nothing of letters in the wrong order.
+        if is_slip { 1.0 } else { strsim::jaro_winkler(&name, &known) }
+    };
     known
-        .map(|known| (strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase()), known))
+        .map(|known| (similarity(known), known))
         .filter(|(similarity, _)| *similarity >= NEAREST_MIN)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, known)| known.to_owned())

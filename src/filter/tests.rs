@@ -107,7 +107,9 @@ fn columns_and_types_are_checked() {
     let (_folder, sample) = fixed();
     for (text, part) in [
         ("rnage > 5", "did you mean 'range'?"),
-        ("Radio = 'GSM'", "did you mean 'radio'?"),
+        ("Radio = 'GSM'", "did you mean 'radio'? the columns are radio, range,"),
+        ("clel = 1", "did you mean 'cell'?"),
+        ("cel IS NULL", "did you mean 'cell'?"),
         ("zzz = 1", "the columns are radio, range, cell, Gas Produced, MCF, created"),
         ("lat > 50", "filter by place with S_INTERSECTS"),
         ("lon IS NULL", "S_INTERSECTS(geometry"),

@@ -11,7 +11,7 @@ pub use summary::{QUANTILES, Quantile, Summary, summaries};
 
 use crate::dataset::{ColumnId, ColumnKind, Dataset, Value};
 use crate::engine::{Bins, Groups, Histogram, HistogramRequest};
-use crate::filter::{Literal, Number, first_key_at_least, nearest};
+use crate::filter::{Literal, Number, first_key_at_least, nearest, nearest_hint};
 use axis::Edges;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -66,12 +66,16 @@ pub struct FullQuestion {
 
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum HistogramError {
-    #[error("there is no column '{name}'{}", nearest.as_ref().map_or_else(String::new, |known| format!("; did you mean '{known}'?")))]
-    UnknownColumn { name: String, nearest: Option<String> },
+    #[error("there is no column '{name}'; {}the columns are {}", nearest_hint(nearest.as_deref()), .known.join(", "))]
+    UnknownColumn { name: String, nearest: Option<String>, known: Vec<String> },
     #[error("{what} of {asked} is not possible: ask for 1 to {limit}")]
     OutOfRange { what: &'static str, asked: usize, limit: usize },
     #[error("an axis from {min} to {max} is empty: min must be less than max")]
     EmptyAxis { min: f64, max: f64 },
+    #[error("an axis cannot end at {0}: give min and max as numbers")]
+    EndlessAxis(f64),
+    #[error("column '{column}' is {kind}, and min and max are of numbers: leave them out, or filter instead")]
+    NoAxis { column: String, kind: &'static str },
 }
 
 /// The answer for one column.
@@ -167,9 +171,19 @@ impl ColumnPlan {
         };
         let Some(column) = dataset.column_id(&full.column) else {
             let nearest = nearest(&full.column, dataset.columns().iter().map(|column| column.name.as_str()));
-            return Err(HistogramError::UnknownColumn { name: full.column.clone(), nearest });
+            let known = dataset.columns().iter().map(|column| column.name.clone()).collect();
+            return Err(HistogramError::UnknownColumn { name: full.column.clone(), nearest, known });
         };
-        let shape = match dataset.column(column).kind {
+        let kind = dataset.column(column).kind;
+        if (full.min.is_some() || full.max.is_some()) && !matches!(kind, ColumnKind::Integer | ColumnKind::Float) {
+            let kind = match kind {
+                ColumnKind::Timestamp => "a time",
+                ColumnKind::Boolean => "a boolean",
+                _ => "text",
+            };
+            return Err(HistogramError::NoAxis { column: full.column.clone(), kind });
+        }
+        let shape = match kind {
             ColumnKind::Text | ColumnKind::Boolean => Shape::Values {
                 limit: within("limit", full.limit.unwrap_or(VALUES_DEFAULT), VALUES_MAX)?,
                 search: full.search.clone().filter(|search| !search.is_empty()),
@@ -300,8 +314,11 @@ fn within(what: &'static str, asked: usize, limit: usize) -> Result<usize, Histo
 fn ranges(question: &FullQuestion, dataset: &Dataset, column: ColumnId) -> Result<Shape, HistogramError> {
     let described = dataset.column(column);
     let bins = within("a number of bins", question.bins.unwrap_or(BINS_DEFAULT), BINS_MAX)?;
+    if let Some(endless) = [question.min, question.max].into_iter().flatten().find(|end| !end.is_finite()) {
+        return Err(HistogramError::EndlessAxis(endless));
+    }
     if let (Some(min), Some(max)) = (question.min, question.max)
-        && (min.is_nan() || max.is_nan() || min >= max)
+        && min >= max
     {
         return Err(HistogramError::EmptyAxis { min, max });
     }

@@ -1,6 +1,6 @@
 //! What there is, as JSON: catalog, TileJSON, map style, statistics and legends.
 
-use super::query::{IMAGE, LEGEND, NOTHING, Query, STATS, names_version};
+use super::query::{IMAGE, LEGEND, NOTHING, Query, STATS, has_parameter, names_version};
 use super::tiles::within_deadline;
 use super::{App, Problem};
 use crate::dataset::Value as ColumnValue;
@@ -112,6 +112,9 @@ pub async fn stats(
 ) -> Result<Response, Problem> {
     let source = app.source(&name)?;
     let view = app.view(source, &uri, STATS)?;
+    // Of everything too, if asked: it takes some passes over all points, and a dashboard that opens wants none.
+    let is_all = view.filter.is_all();
+    let is_summarised = has_parameter(&uri, "filter") || has_parameter(&uri, "bbox");
     let categories = asked(&app, {
         let view = view.clone();
         move |pipeline, cancel| {
@@ -129,9 +132,9 @@ pub async fn stats(
             };
             // With a colour for each, also where the dataset's own style colours by count.
             let style = Style { cmap: None, hide: Default::default(), ..view.style.clone() };
-            let summaries = match view.filter.is_all() {
-                true => Vec::new(),
-                false => view.source.crossfilter().summaries(&view.filter, None, cancel)?,
+            let summaries = match is_summarised {
+                true => view.source.crossfilter().summaries(&view.filter, None, cancel)?,
+                false => Vec::new(),
             };
             Ok((rows, Legend::new(&style, &categories, &Default::default(), 0)?.categories, summaries))
         }
@@ -150,7 +153,7 @@ pub async fn stats(
                 "name": column.name, "type": column.kind, "min": json_of(&column.min), "max": json_of(&column.max),
                 "nulls": column.nulls, "distinct": column.distinct, "hot": true,
             });
-            // Of a selection, what is true of it; how many distinct values it has is not known.
+            // Of a selection, what is true of it: how many distinct values it has is not known, nor anything of texts.
             if let Some(summary) = summaries.iter().find(|summary| summary.column == column.name) {
                 let quantiles: Vec<Value> =
                     summary.quantiles.iter().map(|q| json!({ "share": q.share, "value": json_of(&q.value) })).collect();
@@ -160,7 +163,11 @@ pub async fn stats(
                 described["count"] = json!(summary.count);
                 described["mean"] = json!(summary.mean);
                 described["quantiles"] = json!(quantiles);
-                described["distinct"] = Value::Null;
+                if !is_all {
+                    described["distinct"] = Value::Null;
+                }
+            } else if !is_all {
+                ["min", "max", "nulls", "distinct"].into_iter().for_each(|of_all| described[of_all] = Value::Null);
             }
             described
         })

@@ -189,6 +189,11 @@ pub fn names_version(uri: &Uri, version: &str) -> bool {
     uri.query().is_some_and(|query| query.split('&').any(|pair| pair.strip_prefix("v=") == Some(version)))
 }
 
+/// Whether the query has a parameter of this name, also an empty one.
+pub fn has_parameter(uri: &Uri, name: &str) -> bool {
+    uri.query().is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some(name)))
+}
+
 /// The start of a value, for a message.
 pub fn excerpt(text: &str) -> String {
     text.chars().take(100).collect()

@@ -184,3 +184,6 @@ fn place(query: &Query) -> Result<Place, Problem> {
     }
     Ok(Place::Pixel(tile, column, row))
 }
+
+#[cfg(test)]
+mod tests;

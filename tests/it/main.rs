@@ -7,6 +7,7 @@ mod bad_input;
 mod brushes;
 mod command;
 mod fixtures;
+mod filters;
 mod http;
 mod ingest;
 mod real_data;

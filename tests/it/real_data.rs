@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use tempfile::tempdir;
 
 /// The path of a real file, or `None` with a visible line.
-fn real(name: &str) -> Option<PathBuf> {
+pub fn real(name: &str) -> Option<PathBuf> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
     // A worktree lies one folder deeper than the project.
     let path = if path.exists() { path } else { PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name) };

@@ -1,0 +1,103 @@
+//! Questions that nobody wants any more are stopped. The one thread of the service is held up meanwhile, so that what is asked
+//! waits for it and its end cannot come first.
+
+use super::*;
+use crate::dataset::testing::{TestColumn, dataset};
+use crate::engine::Cancel;
+use crate::engine::cpu::CpuEngine;
+use crate::server::{Options, router};
+use crate::service::{Limits, Service, Source, Ticket};
+use crate::world::WorldPoint;
+use std::future::IntoFuture;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt as _;
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn app() -> (tempfile::TempDir, Arc<App>) {
+    let points: Vec<WorldPoint> = (0..100u32).map(|i| WorldPoint { x: i << 20, y: i << 22 }).collect();
+    let (folder, sample) = dataset(&points, &[("size", TestColumn::Integer((0..100).map(Some).collect()))], 40);
+    let sample = Arc::new(sample);
+    let source = Source::new(sample.clone(), Arc::new(CpuEngine::new(sample))).unwrap();
+    let limits = Limits { threads: 1, ..Limits::default() };
+    (folder, App::new(Service::new(vec![source], limits), Options::default()))
+}
+
+/// Occupies the service's thread until the sender is used or dropped.
+fn held_up(app: &App) -> (mpsc::Sender<()>, Ticket) {
+    let (release, released) = mpsc::channel();
+    let (start, started) = mpsc::channel();
+    let work = move |_: &crate::service::Pipeline, _: &Cancel| {
+        let _ = start.send(());
+        let _ = released.recv();
+        Ok(())
+    };
+    let ticket = app.service.ask(Priority::Interactive, work, |_| ());
+    started.recv().unwrap();
+    (release, ticket)
+}
+
+fn question(client: &str, high: u32) -> String {
+    format!(r#"{{"client":"{client}","brushes":{{"size":[0,{high}]}},"columns":["size"]}}"#)
+}
+
+/// Polls until there is something.
+async fn soon<T>(mut found: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "it has not come");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// What stops the question that a client is waiting for.
+async fn asked_by(app: &App, client: &str) -> Cancel {
+    let key = ("sample".to_owned(), client.to_owned());
+    soon(|| app.clients.lock().unwrap().peek(&key).cloned()).await
+}
+
+fn stopped(cancel: &Cancel) -> Option<()> {
+    cancel.check().is_err().then_some(())
+}
+
+#[tokio::test]
+async fn a_newer_question_of_the_same_client_stops_the_older() {
+    let (_folder, app) = app();
+    let (release, _ticket) = held_up(&app);
+    let ask = |client: &str, high| {
+        let body = Ok(Bytes::from(question(client, high)));
+        tokio::spawn(crossfilter(State(app.clone()), Path("sample".to_owned()), body))
+    };
+    let (older, other) = (ask("one", 10), ask("another", 20));
+    let (older_cancel, other_cancel) = (asked_by(&app, "one").await, asked_by(&app, "another").await);
+    let newer = ask("one", 30);
+    soon(|| stopped(&older_cancel)).await;
+    assert!(other_cancel.check().is_ok(), "clients do not stop one another");
+    release.send(()).unwrap();
+    let status = |answer: Result<Response, Problem>| answer.into_response().status().as_u16();
+    assert_eq!(status(older.await.unwrap()), 499);
+    assert_eq!((status(newer.await.unwrap()), status(other.await.unwrap())), (200, 200));
+}
+
+#[tokio::test]
+async fn a_client_that_has_left_is_not_answered() {
+    let (_folder, app) = app();
+    let (_release, _ticket) = held_up(&app);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(axum::serve(listener, router(app.clone())).into_future());
+    let body = question("leaver", 10);
+    let head = format!("POST /sample/crossfilter HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n", body.len());
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let cancel = asked_by(&app, "leaver").await;
+    assert!(cancel.check().is_ok(), "it is waited for");
+    drop(stream);
+    soon(|| stopped(&cancel)).await;
+    server.abort();
+}
