@@ -3,11 +3,13 @@
 //! ```text
 //! cargo bench --bench encode                                          synthetic tiles
 //! POINTILLIST_DATASETS=towers:ships cargo bench --bench encode        and tiles of these ingested datasets
+//! POINTILLIST_PICTURES=DIR cargo bench --bench encode                 and our files there, for `oxipng -o4 DIR/*.png` to shrink
 //! ```
 //!
-//! First a table of bytes and of milliseconds (median and 95th percentile over the tiles, each the best of five runs) against the png
-//! crate; then criterion's figures for single tiles.
+//! First a table of bytes and of milliseconds of processor time (median, 95th percentile and maximum over the tiles, each the
+//! best of five runs) against the png crate; then criterion's figures for single tiles.
 
+use cpu_time::ThreadTime;
 use criterion::Criterion;
 use pointillist::dataset::Dataset;
 use pointillist::encode::{self, Quality};
@@ -17,9 +19,8 @@ use pointillist::filter::Filter;
 use pointillist::shade::{Category, CategoryKind, Shader, Style};
 use pointillist::world::{TileId, Zoom};
 use std::hint::black_box;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// A tile's counts with the distribution that its zoom has.
 struct Sample {
@@ -27,6 +28,10 @@ struct Sample {
     grid: CountGrid,
     distribution: Arc<Distribution>,
 }
+
+/// The styles that every tile is drawn in: opacities over mixed colours, and two ramps.
+const STYLES: [&[(&str, &str)]; 4] =
+    [&[], &[("how", "log")], &[("cmap", "fire")], &[("background", "14181f"), ("min_alpha", "90")]];
 
 fn main() {
     let mut samples = synthetic();
@@ -36,9 +41,15 @@ fn main() {
             eprintln!("SKIPPED real data: set POINTILLIST_DATASETS to the folders of ingested datasets, joined by ':'")
         }
     }
-    table(&samples);
+    let (synthetic, real): (Vec<&Sample>, Vec<&Sample>) = samples.iter().partition(|sample| sample.is_synthetic());
+    println!("| tiles | step | median ms | p95 ms | max ms | mean bytes |\n|---|---|---|---|---|---|");
+    for (name, samples) in [("real", &real), ("synthetic", &synthetic)] {
+        if !samples.is_empty() {
+            table(name, samples);
+        }
+    }
     let mut criterion = Criterion::default().configure_from_args();
-    for sample in samples.iter().filter(|sample| sample.name.starts_with("synthetic")) {
+    for sample in synthetic.iter().filter(|sample| sample.name.ends_with(" 0")) {
         let shader = shader_of(sample, &Style::default());
         let rgba = shader.shade(&sample.grid);
         criterion
@@ -50,6 +61,15 @@ fn main() {
     criterion.final_summary();
 }
 
+impl Sample {
+    fn is_synthetic(&self) -> bool {
+        self.name.starts_with("synthetic")
+    }
+}
+
+/// Synthetic tiles of each kind.
+const SYNTHETIC_EACH: usize = 6;
+
 /// Clusters of points, from a few to many more than pixels, by a congruential generator: the same on every machine.
 fn synthetic() -> Vec<Sample> {
     let mut state = 1u64;
@@ -57,9 +77,11 @@ fn synthetic() -> Vec<Sample> {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (state >> 40) as f64 / (1u64 << 24) as f64
     };
-    [("sparse", 1_500), ("towers", 20_000), ("dense", 300_000), ("solid", 3_000_000)]
+    let kinds = [("sparse", 1_500), ("towers", 20_000), ("dense", 300_000), ("solid", 3_000_000)];
+    kinds
         .into_iter()
-        .map(|(name, points)| {
+        .flat_map(|kind| (0..SYNTHETIC_EACH).map(move |number| (kind, number)))
+        .map(|((name, points), number)| {
             let centres: Vec<[f64; 3]> =
                 (0..60).map(|_| [uniform() * 256.0, uniform() * 256.0, 4.0 + 60.0 * uniform().powi(3)]).collect();
             let mut grid = CountGrid::zeros(5, 256);
@@ -74,12 +96,12 @@ fn synthetic() -> Vec<Sample> {
                 }
             }
             let distribution = Arc::new(Distribution::of_totals(grid.totals()));
-            Sample { name: format!("synthetic {name}"), grid, distribution }
+            Sample { name: format!("synthetic {name} {number}"), grid, distribution }
         })
         .collect()
 }
 
-/// Of every second zoom the tile with the most points, the median one of those beside it, and one with few.
+/// Of every second zoom the tile with the most points, two between, and the one with the fewest of those beside it.
 fn of_dataset(folder: &Path) -> Vec<Sample> {
     let never = Cancel::never();
     let dataset = Arc::new(Dataset::open(folder).expect("POINTILLIST_DATASETS names datasets"));
@@ -105,7 +127,7 @@ fn of_dataset(folder: &Path) -> Vec<Sample> {
         let tile_at = |i: usize| TileId::new(z, densest.x() * 4 + i as u32 % 4, densest.y() * 4 + i as u32 / 4);
         let zoom = Zoom::new(z).expect("zoom 16 is the deepest here");
         let distribution = Arc::new(engine.distribution(&selection, zoom, &never).expect("a zoom has a distribution"));
-        let mut picks = vec![ranked[0], ranked[ranked.len() / 2], ranked[ranked.len() - 1]];
+        let mut picks = [0, ranked.len() / 4, ranked.len() / 2, ranked.len() - 1].map(|place| ranked[place]).to_vec();
         picks.dedup();
         for pick in picks {
             let tile = tile_at(pick).expect("a tile below a tile exists");
@@ -129,9 +151,9 @@ fn shader_of(sample: &Sample, style: &Style) -> Shader {
     Shader::new(style, &categories, &sample.distribution).expect("a style that names no categories fits all")
 }
 
-/// Bytes and milliseconds of each step over all samples.
-fn table(samples: &[Sample]) {
-    let style = Style::default();
+/// Bytes and milliseconds of each step over the samples in every style.
+fn table(of: &str, samples: &[&Sample]) {
+    let pictures = std::env::var_os("POINTILLIST_PICTURES").map(PathBuf::from);
     let mut rows: Vec<(&str, Vec<f64>, Vec<usize>)> = Vec::new();
     let mut add = |name: &'static str, (ms, bytes): (f64, usize)| match rows.iter_mut().find(|row| row.0 == name) {
         Some(row) => {
@@ -140,30 +162,30 @@ fn table(samples: &[Sample]) {
         }
         None => rows.push((name, vec![ms], vec![bytes])),
     };
-    for sample in samples {
-        let shader = shader_of(sample, &style);
+    for (sample, (number, pairs)) in samples.iter().flat_map(|sample| STYLES.iter().enumerate().map(move |style| (sample, style))) {
+        let shader = shader_of(sample, &Style::parse(pairs.iter().copied()).expect("the styles here are styles"));
         let rgba = shader.shade(&sample.grid);
         add("shade", best(|| shader.shade(&sample.grid)));
-        let ours = best(|| encode::png(&rgba, 256, Quality::Exact));
-        add("png, ours", ours);
+        add("**png, ours**", best(|| encode::png(&rgba, 256, Quality::Exact)));
         add("png crate, default", best(|| png_crate(&rgba, png::Compression::Balanced)));
         add("png crate, fast", best(|| png_crate(&rgba, png::Compression::Fast)));
-        println!("{:40} {:8} points {:8} bytes {:.2} ms", sample.name, sample.grid.total(), ours.1, ours.0);
+        if let Some(folder) = &pictures {
+            let name = format!("{of}-{}-{number}.png", sample.name.replace([' ', '/'], "-"));
+            std::fs::write(folder.join(name), encode::png(&rgba, 256, Quality::Exact)).expect("POINTILLIST_PICTURES is a folder");
+        }
     }
-    println!("\n{} tiles\n\n| step | median ms | p95 ms | max ms | mean bytes |\n|---|---|---|---|---|", samples.len());
     for (name, mut ms, bytes) in rows {
         ms.sort_by(f64::total_cmp);
         let mean = bytes.iter().sum::<usize>() / bytes.len();
         let (median, p95, max) = (ms[ms.len() / 2], ms[ms.len() * 95 / 100], ms[ms.len() - 1]);
-        println!("| {name} | {median:.2} | {p95:.2} | {max:.2} | {mean} |");
+        println!("| {of}, {} | {name} | {median:.2} | {p95:.2} | {max:.2} | {mean} |", ms.len());
     }
-    println!();
 }
 
-/// The best of five runs in milliseconds, and the bytes that came out.
+/// The best of five runs in milliseconds of processor time, and the bytes that came out.
 fn best(run: impl Fn() -> Vec<u8>) -> (f64, usize) {
     let once = || {
-        let started = Instant::now();
+        let started = ThreadTime::now();
         let bytes = black_box(run()).len();
         (started.elapsed().as_secs_f64() * 1e3, bytes)
     };

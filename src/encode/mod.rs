@@ -3,6 +3,7 @@
 mod npy;
 mod palette;
 mod png;
+mod quantize;
 
 pub use npy::{NpyDtype, npy, npy_f64};
 pub use png::{Quality, empty_png, png, png_of_width};

@@ -44,7 +44,22 @@ impl Indexed {
             }
             indices.push(last.1);
         }
-        Some(sorted(&colors, indices))
+        let colors = colors.into_iter().map(u32::to_le_bytes).collect();
+        Some(Indexed { colors, indices }.sorted())
+    }
+
+    /// By opacity, then by colour: neighbours in the list are alike, and the same image always has the same bytes.
+    pub fn sorted(self) -> Indexed {
+        let number = |place: usize| u32::from_le_bytes(self.colors[place]);
+        let mut order: Vec<usize> = (0..self.colors.len()).collect();
+        // Opacity is the number's highest byte.
+        order.sort_unstable_by_key(|&place| number(place));
+        let mut places = [0u8; COLORS_MAX];
+        for (to, &from) in order.iter().enumerate() {
+            places[from] = to as u8;
+        }
+        let colors = order.iter().map(|&place| self.colors[place]).collect();
+        Indexed { colors, indices: self.indices.iter().map(|&index| places[usize::from(index)]).collect() }
     }
 
     /// Bits for each index: 1, 2, 4 or 8.
@@ -61,20 +76,6 @@ impl Indexed {
 fn slot_of(color: u32) -> usize {
     // Fibonacci hashing: the upper bits of a product with 2^32 / the golden ratio.
     (color.wrapping_mul(0x9e37_79b9) >> (32 - SLOTS.trailing_zeros())) as usize
-}
-
-/// By opacity, then by colour: neighbours in the list are alike, and the same image always has the same bytes.
-fn sorted(colors: &[u32], mut indices: Vec<u8>) -> Indexed {
-    let mut order: Vec<usize> = (0..colors.len()).collect();
-    order.sort_unstable_by_key(|&index| (colors[index] >> 24, colors[index]));
-    let mut place = [0u8; COLORS_MAX];
-    for (to, &from) in order.iter().enumerate() {
-        place[from] = to as u8;
-    }
-    for index in &mut indices {
-        *index = place[usize::from(*index)];
-    }
-    Indexed { colors: order.into_iter().map(|index| colors[index].to_le_bytes()).collect(), indices }
 }
 
 #[cfg(test)]

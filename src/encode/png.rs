@@ -1,14 +1,13 @@
-//! PNG, exact, as small as the time allows.
+//! PNG, exact unless asked otherwise, as small as the time allows.
 //!
 //! Tiles of points are noise on nothing: measured over 230 tiles of towers, ships, fires and dense clouds, no filter beats
 //! none, neither by row nor by content (filtered ones are 30 to 70 % larger), so scanlines are written as they are. What
 //! pays is a palette where 256 colours suffice, and compressing harder where there is little to compress.
 
 use super::palette::Indexed;
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
+use super::quantize::quantized;
+use libdeflater::{CompressionLvl, Compressor};
 use png::{BitDepth, ColorType, Encoder, Info, chunk};
-use std::io::Write;
 use std::sync::OnceLock;
 
 /// How an image may be encoded.
@@ -17,6 +16,9 @@ pub enum Quality {
     /// Every pixel as it is.
     #[default]
     Exact,
+    /// With at most 256 colours, dithered: about half of the bytes where there are more. Transparent pixels stay so, and no other
+    /// becomes transparent.
+    Palette,
 }
 
 /// The PNG of a square straight-alpha RGBA image of `size` pixels a side.
@@ -25,11 +27,13 @@ pub enum Quality {
 /// If `rgba` is not `size * size * 4` bytes.
 pub fn png(rgba: &[u8], size: usize, quality: Quality) -> Vec<u8> {
     assert_eq!(rgba.len(), size * size * 4, "an image of {size} pixels a side");
-    let Quality::Exact = quality;
     match Indexed::of(rgba) {
-        Some(image) if image.colors == [[0; 4]] && matches!(size, 256 | 512) => empty_png(size).to_vec(),
+        Some(image) if image.colors == [[0; 4]] && EMPTY_SIZES.contains(&size) => empty_png(size).to_vec(),
         Some(image) => encode_indexed(&image, size),
-        None => encode_rgba(rgba, size),
+        None => match quality {
+            Quality::Exact => encode_rgba(rgba, size),
+            Quality::Palette => encode_indexed(&quantized(rgba, size), size),
+        },
     }
 }
 
@@ -42,19 +46,18 @@ pub fn png_of_width(rgba: &[u8], width: usize) -> Vec<u8> {
     Indexed::of(rgba).map_or_else(|| encode_rgba(rgba, width), |image| encode_indexed(&image, width))
 }
 
+/// Pixels along the sides of the tiles that are served.
+const EMPTY_SIZES: [usize; 3] = [256, 512, 1024];
+
 /// The fully transparent image of `size` pixels a side: one body for all empty tiles of that size.
 ///
 /// # Panics
-/// If `size` is neither 256 nor 512.
+/// If `size` is none of 256, 512 and 1024.
 pub fn empty_png(size: usize) -> &'static [u8] {
-    static OF_256: OnceLock<Vec<u8>> = OnceLock::new();
-    static OF_512: OnceLock<Vec<u8>> = OnceLock::new();
-    let body = match size {
-        256 => &OF_256,
-        512 => &OF_512,
-        _ => panic!("tiles have 256 or 512 pixels a side, not {size}"),
-    };
-    body.get_or_init(|| encode_indexed(&Indexed { colors: vec![[0; 4]], indices: vec![0; size * size] }, size))
+    static BODIES: [OnceLock<Vec<u8>>; 3] = [const { OnceLock::new() }; 3];
+    let place = EMPTY_SIZES.iter().position(|&known| known == size);
+    let place = place.unwrap_or_else(|| panic!("tiles have 256, 512 or 1024 pixels a side, not {size}"));
+    BODIES[place].get_or_init(|| encode_indexed(&Indexed { colors: vec![[0; 4]], indices: vec![0; size * size] }, size))
 }
 
 fn encode_indexed(image: &Indexed, width: usize) -> Vec<u8> {
@@ -79,8 +82,12 @@ fn encode_indexed(image: &Indexed, width: usize) -> Vec<u8> {
     info.palette = Some(image.colors.iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect());
     let opacities: Vec<u8> = image.colors.iter().map(|color| color[3]).take_while(|&alpha| alpha < 255).collect();
     info.trns = (!opacities.is_empty()).then(|| opacities.into());
-    let is_dense = changes(&image.indices) > 0.32;
-    file(info, &scanlines, Compression::new(if is_dense { 5 } else { 6 }))
+    let level = match changes(&image.indices) {
+        few if few < 0.05 => 8,
+        few if few < 0.32 => 7,
+        _ => 6,
+    };
+    file(info, &scanlines, level)
 }
 
 fn encode_rgba(rgba: &[u8], width: usize) -> Vec<u8> {
@@ -92,16 +99,18 @@ fn encode_rgba(rgba: &[u8], width: usize) -> Vec<u8> {
     }
     let (pixels, _) = rgba.as_chunks::<4>();
     let level = match changes(pixels) {
-        few if few < 0.14 => 6,
-        few if few < 0.32 => 5,
+        few if few < 0.05 => 8,
+        few if few < 0.14 => 7,
+        few if few < 0.32 => 6,
         few if few < 0.45 => 4,
-        _ => 2,
+        few if few < 0.6 => 3,
+        _ => 1,
     };
-    file(info(width, height, ColorType::Rgba, BitDepth::Eight), &scanlines, Compression::new(level))
+    file(info(width, height, ColorType::Rgba, BitDepth::Eight), &scanlines, level)
 }
 
-/// The share of pixels that differ from the one before: what deflate's time goes by. The levels above keep a tile of 256 pixels
-/// near or below 1.5 ms of one core (AMD EPYC), and levels beyond 6 save less than 2 %; table in docs/benchmarks.md.
+/// The share of pixels that differ from the one before: what deflate's time goes by. Libdeflate's levels above keep a tile of 256 pixels
+/// near or below 1.5 ms of one core (AMD EPYC), and the next level would save less than 2 %; table in docs/benchmarks.md.
 fn changes<T: PartialEq>(pixels: &[T]) -> f64 {
     let changes = pixels.iter().zip(&pixels[1..]).filter(|(before, pixel)| before != pixel).count();
     changes as f64 / pixels.len() as f64
@@ -116,7 +125,7 @@ fn info(width: usize, height: usize, color_type: ColorType, bit_depth: BitDepth)
 
 /// The file around filtered scanlines. The png crate writes everything but the pixels, for it would choose their filters and
 /// compression itself.
-fn file(info: Info<'_>, scanlines: &[u8], level: Compression) -> Vec<u8> {
+fn file(info: Info<'_>, scanlines: &[u8], level: i32) -> Vec<u8> {
     const INFALLIBLE: &str = "writing to memory does not fail, and the header is ours";
     let mut bytes = Vec::new();
     let mut writer = Encoder::with_info(&mut bytes, info).and_then(Encoder::write_header).expect(INFALLIBLE);
@@ -125,9 +134,13 @@ fn file(info: Info<'_>, scanlines: &[u8], level: Compression) -> Vec<u8> {
     bytes
 }
 
-fn deflated(scanlines: &[u8], level: Compression) -> Vec<u8> {
-    let mut encoder = ZlibEncoder::new(Vec::new(), level);
-    encoder.write_all(scanlines).and_then(|()| encoder.finish()).expect("writing to memory does not fail")
+fn deflated(scanlines: &[u8], level: i32) -> Vec<u8> {
+    let level = CompressionLvl::new(level).expect("libdeflate has the levels 0 to 12");
+    let mut compressor = Compressor::new(level);
+    let mut bytes = vec![0; compressor.zlib_compress_bound(scanlines.len())];
+    let written = compressor.zlib_compress(scanlines, &mut bytes).expect("there is room for the bound");
+    bytes.truncate(written);
+    bytes
 }
 
 #[cfg(test)]
@@ -178,6 +191,40 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Goal: png8 hides nothing and shows nothing that is not there. Method: images of any number of colours.
+        #[test]
+        fn a_palette_keeps_what_is_transparent_and_what_is_not((size, rgba) in images()) {
+            let (back, color, _) = decoded(&png(&rgba, size, Quality::Palette));
+            prop_assert_eq!(color, ColorType::Indexed);
+            for (before, after) in rgba.chunks(4).zip(back.chunks(4)) {
+                prop_assert_eq!(before[3] == 0, after[3] == 0);
+            }
+            let is_exact = Indexed::of(&rgba).is_some();
+            prop_assert!(!is_exact || back == rgba, "at most 256 colours stay as they are");
+        }
+    }
+
+    /// Goal: dithering is good: what an eye sees from afar stays. Method: a gradient of 4096 colours in three channels and opacity,
+    /// every third pixel empty; the means of blocks of 8 by 8 pixels.
+    #[test]
+    fn dithering_keeps_the_means_of_a_gradient() {
+        let pixel = |i: u32| match (i % 64, i / 64) {
+            (x, y) if (x + y) % 3 == 0 => [0; 4],
+            (x, y) => [x * 4, y * 4, 255 - x * 2 - y * 2, 55 + x + y * 2].map(|channel| channel as u8),
+        };
+        let rgba: Vec<u8> = (0..64 * 64).flat_map(pixel).collect();
+        let (back, ..) = decoded(&png(&rgba, 64, Quality::Palette));
+        let mean = |rgba: &[u8], block: usize, channel: usize| {
+            let at = |i: usize| ((block / 8 * 8 + i / 8) * 64 + block % 8 * 8 + i % 8) * 4 + channel;
+            (0..64).map(|i| f64::from(rgba[at(i)])).sum::<f64>() / 64.0
+        };
+        let apart = |block: usize, channel: usize| (mean(&rgba, block, channel) - mean(&back, block, channel)).abs();
+        let worst = (0..64 * 4).map(|i| apart(i / 4, i % 4)).fold(0.0, f64::max);
+        assert!(worst < 4.0, "a block's mean moved by {worst} levels");
+        assert_ne!(back, rgba);
+    }
+
     #[test]
     fn few_colours_take_few_bits() {
         for (colors, bits) in [(1u32, 1), (2, 1), (4, 2), (5, 4), (16, 4), (17, 8), (256, 8)] {
@@ -198,7 +245,7 @@ mod tests {
 
     #[test]
     fn empty_tiles_share_one_small_body() {
-        for size in [256, 512] {
+        for size in EMPTY_SIZES {
             let empty = vec![0; size * size * 4];
             assert_eq!(png(&empty, size, Quality::Exact), empty_png(size));
             assert_eq!(decoded(empty_png(size)).0, empty);
