@@ -61,6 +61,11 @@ pub struct ServeOptions {
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
 
+    /// Milliseconds that the exact colours of a zoom may be expected to take; beyond, a tile is first coloured by an estimate, marked
+    /// `X-Tile-Quality: preview`, and replaced
+    #[arg(long, value_name = "MS", default_value_t = Limits::default().preview_budget.as_millis() as u64)]
+    pub preview_budget: u64,
+
     /// Requests that may wait for a thread; more are refused with 503
     #[arg(long, value_name = "N", default_value_t = Limits::default().queue_jobs_max)]
     pub queue: usize,
@@ -124,6 +129,7 @@ pub fn serve(paths: &[PathBuf], args: ServeOptions) -> anyhow::Result<()> {
         cache_bytes: args.cache_size,
         queue_jobs_max: args.queue,
         deadline: Duration::from_secs(args.timeout),
+        preview_budget: Duration::from_millis(args.preview_budget),
         ..Limits::default()
     };
     let address = listener.local_addr().context("the socket has no address")?;

@@ -1,15 +1,15 @@
 //! What there is, as JSON: catalog, TileJSON, map style, statistics and legends.
 
 use super::query::{IMAGE, LEGEND, NOTHING, Query, STATS, has_parameter, names_version};
-use super::tiles::within_deadline;
-use super::{App, Problem};
+use super::tiles::{Shape, X_TILE_QUALITY, tile_size, within_deadline};
+use super::{App, Problem, caching};
 use crate::dataset::Value as ColumnValue;
-use crate::service::{Explained, Priority, ServiceError, Source, View, ZOOM_MAX_SERVED};
+use crate::service::{Content, Explained, Priority, ServiceError, Source, TileQuality, View, ZOOM_MAX_SERVED};
 use crate::encode::png_of_width;
 use crate::shade::{Legend, Style, legend_image};
 use crate::world::{LonLatBox, Zoom};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::Response;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -47,6 +47,7 @@ pub async fn tile_json(
     };
     let source = app.source(name)?;
     let view = app.view(source, &uri, IMAGE)?;
+    let shape = Shape::of_image(&uri)?;
     let manifest = &source.dataset().manifest;
     let base = app.base_url(&headers)?;
     let center = manifest.bounds.center();
@@ -57,13 +58,13 @@ pub async fn tile_json(
         "version": "1.0.0",
         "attribution": manifest.attribution,
         "scheme": "xyz",
-        "tiles": [format!("{base}/{}/{{z}}/{{x}}/{{y}}.png?{}", manifest.name, carried(&view))],
-        "tileSize": 256,
+        "tiles": [format!("{base}/{}/{{z}}/{{x}}/{{y}}.png?{}{}", manifest.name, shape.carried(), carried(&view))],
+        "tileSize": shape.scale.pixels(),
         "minzoom": 0,
         "maxzoom": ZOOM_MAX_SERVED,
         "bounds": corners(&manifest.bounds),
         "center": [center.0, center.1, 2],
-        "legend": format!("{base}/{}/legend.json?{}", manifest.name, carried(&view)),
+        "legend": format!("{base}/{}/legend.json?{}{}", manifest.name, Shape { content: Content::Png, ..shape }.carried(), carried(&view)),
         "data_version": manifest.data_version,
     });
     Ok(app.document(&headers, JSON, without_nulls(body).to_string(), names_version(&uri, source.data_version())))
@@ -78,6 +79,7 @@ pub async fn style_json(
 ) -> Result<Response, Problem> {
     let source = app.source(&name)?;
     let view = app.view(source, &uri, IMAGE)?;
+    let shape = Shape::of_image(&uri)?;
     let manifest = &source.dataset().manifest;
     let base = app.base_url(&headers)?;
     let center = manifest.bounds.center();
@@ -88,8 +90,8 @@ pub async fn style_json(
         "zoom": 2,
         "sources": { "points": without_nulls(json!({
             "type": "raster",
-            "tiles": [format!("{base}/{name}/{{z}}/{{x}}/{{y}}.png?{}", carried(&view))],
-            "tileSize": 256,
+            "tiles": [format!("{base}/{name}/{{z}}/{{x}}/{{y}}.png?{}{}", shape.carried(), carried(&view))],
+            "tileSize": shape.scale.pixels(),
             "minzoom": 0,
             "maxzoom": ZOOM_MAX_SERVED,
             "bounds": corners(&manifest.bounds),
@@ -197,10 +199,15 @@ pub async fn legend_json(
 ) -> Result<Response, Problem> {
     let source = app.source(&name)?;
     let view = app.view(source, &uri, LEGEND)?;
-    let zoom = zoom_of(&uri)?;
-    let explained = asked(&app, move |pipeline, cancel| pipeline.legend(&view, zoom, cancel)).await?;
+    let zoom = legend_zoom(&uri)?;
+    let pixel_zoom = zoom.pixels;
+    let explained = asked(&app, {
+        let view = view.clone();
+        move |pipeline, cancel| pipeline.legend(&view, pixel_zoom, cancel)
+    })
+    .await?;
     let distribution = match &explained {
-        Explained::Counts(_, distribution) => {
+        Explained::Counts(_, distribution, _) => {
             let (counts, pixels): (Vec<u32>, Vec<u64>) = distribution.pixels_by_count.iter().copied().unzip();
             json!({ "counts": counts, "pixels": pixels })
         }
@@ -208,12 +215,14 @@ pub async fn legend_json(
             json!({ "lowest": distribution.lowest, "highest": distribution.highest(), "pixels": distribution.pixels() })
         }
     };
-    let mut body = json!({ "zoom": zoom.get() });
+    let quality = explained.quality();
+    let mut body = json!({ "zoom": zoom.tiles, "quality": quality.name() });
     if let (Value::Object(body), Ok(Value::Object(legend))) = (&mut body, serde_json::to_value(explained.legend())) {
         body.extend(legend);
         body.insert("distribution".into(), distribution);
     }
-    Ok(app.document(&headers, JSON, body.to_string(), names_version(&uri, source.data_version())))
+    let document = app.document(&headers, JSON, body.to_string(), names_version(&uri, source.data_version()));
+    Ok(marked(&app, document, quality, &view, pixel_zoom))
 }
 
 /// `/{dataset}/legend.png`, and `legend@2x.png` for dense screens.
@@ -225,19 +234,45 @@ pub async fn legend_png(
 ) -> Result<Response, Problem> {
     let source = app.source(&name)?;
     let view = app.view(source, &uri, LEGEND)?;
-    let zoom = zoom_of(&uri)?;
+    let zoom = legend_zoom(&uri)?.pixels;
     let ratio = if uri.path().ends_with("@2x.png") { 2 } else { 1 };
-    let picture = asked(&app, move |pipeline, cancel| {
-        let explained = pipeline.legend(&view, zoom, cancel)?;
-        let title = &view.source.dataset().manifest.title;
-        let image = legend_image(explained.legend(), title, ratio);
-        Ok(png_of_width(&image.rgba, image.width))
-    });
-    Ok(app.document(&headers, "image/png", picture.await?, names_version(&uri, source.data_version())))
+    let (picture, quality) = asked(&app, {
+        let view = view.clone();
+        move |pipeline, cancel| {
+            let explained = pipeline.legend(&view, zoom, cancel)?;
+            let title = &view.source.dataset().manifest.title;
+            let image = legend_image(explained.legend(), title, ratio);
+            Ok((png_of_width(&image.rgba, image.width), explained.quality()))
+        }
+    })
+    .await?;
+    let document = app.document(&headers, "image/png", picture, names_version(&uri, source.data_version()));
+    Ok(marked(&app, document, quality, &view, zoom))
 }
 
-fn zoom_of(uri: &Uri) -> Result<Zoom, Problem> {
-    served_zoom(Query::parse(uri, LEGEND)?.parsed::<u8>("zoom", "a whole number")?.unwrap_or(0))
+/// Which zoom a legend is of.
+struct LegendZoom {
+    /// As in the address of a tile.
+    tiles: u8,
+    /// Of the 256-pixel tiles that have the same pixels.
+    pixels: Zoom,
+}
+
+fn legend_zoom(uri: &Uri) -> Result<LegendZoom, Problem> {
+    let query = Query::parse(uri, LEGEND)?;
+    let tiles = served_zoom(query.parsed::<u8>("zoom", "a whole number")?.unwrap_or(0))?.get();
+    let pixels = Zoom::new(tiles + tile_size(&query)?.zooms()).expect("zooms are served up to two above the deepest");
+    Ok(LegendZoom { tiles, pixels })
+}
+
+/// Says how exact a legend is; one that is not is good for a moment, until the exact one has been worked out.
+fn marked(app: &App, mut document: Response, quality: TileQuality, view: &Arc<View>, zoom: Zoom) -> Response {
+    document.headers_mut().insert(X_TILE_QUALITY, HeaderValue::from_static(quality.name()));
+    if quality == TileQuality::Preview {
+        document.headers_mut().insert(header::CACHE_CONTROL, caching::PREVIEW);
+        app.service.refine(view, zoom);
+    }
+    document
 }
 
 /// Waits for what a thread of the service works out. As for tiles, a client that leaves cancels it.

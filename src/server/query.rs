@@ -35,10 +35,10 @@ const VERSION: &[&str] = &["v"];
 
 pub const NOTHING: Known = Known { scope: "nothing", lists: &[] };
 /// All that an image depends on.
-pub const IMAGE: Known = Known { scope: "image", lists: &[FILTER, VERSION, &Style::PARAMETERS] };
+pub const IMAGE: Known = Known { scope: "image", lists: &[FILTER, VERSION, &Style::PARAMETERS, &["format", "tilesize"]] };
 /// All that a tile's numbers depend on.
-pub const NUMBERS: Known = Known { scope: "numbers", lists: &[FILTER, VERSION, &["agg", "by", "column", "dtype"]] };
-pub const LEGEND: Known = Known { scope: "legend", lists: &[FILTER, VERSION, &Style::PARAMETERS, &["zoom"]] };
+pub const NUMBERS: Known = Known { scope: "numbers", lists: &[FILTER, VERSION, &["agg", "by", "column", "dtype", "tilesize"]] };
+pub const LEGEND: Known = Known { scope: "legend", lists: &[FILTER, VERSION, &Style::PARAMETERS, &["tilesize", "zoom"]] };
 pub const HISTOGRAM: Known = Known {
     scope: "histogram",
     lists: &[FILTER, VERSION, &["bbox", "bins", "by", "column", "limit", "max", "min", "scale", "search"]],

@@ -77,6 +77,11 @@ impl<K: Hash + Eq, V: Clone> ByteLru<K, V> {
         found
     }
 
+    /// Whether the value is there; neither a use nor a miss of it.
+    pub fn holds(&self, key: &K) -> bool {
+        lock(&self.held).entries.contains(key)
+    }
+
     pub fn count_miss(&self) {
         self.misses.fetch_add(1, Ordering::Relaxed);
     }

@@ -312,11 +312,13 @@ fn key_bytes(key: &TileKey) -> [u8; KEY_BYTES] {
     bytes[25] = match key.scale {
         Scale::One => 1,
         Scale::Two => 2,
+        Scale::Four => 4,
     };
     bytes[26] = match key.content {
         Content::Png => 0,
         Content::Npy(NpyDtype::U32) => 1,
         Content::Npy(NpyDtype::Auto) => 2,
+        Content::Png8 => 3,
     };
     bytes
 }

@@ -53,6 +53,10 @@ impl<K: Hash + Eq + Clone, V> Memo<K, V> {
         Ok(value)
     }
 
+    /// Whether the value is there, without asking for it.
+    pub fn holds(&self, key: &K) -> bool {
+        self.made.holds(key)
+    }
 
     pub fn stats(&self) -> CacheStats {
         self.made.stats()

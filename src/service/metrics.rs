@@ -24,6 +24,7 @@ pub struct Metrics {
     queue_depth: IntGaugeVec,
     shed: IntCounterVec,
     coalesced: IntCounter,
+    previews: IntCounter,
     device_seconds: CounterVec,
     points_scanned: IntCounter,
     device_memory: Gauge,
@@ -48,6 +49,8 @@ impl Metrics {
             shed: counters("shed_total", "Requests refused", &["reason"]),
             coalesced: IntCounter::new("coalesced_total", "Requests that joined an equal one under way")
                 .expect("the name is valid"),
+            previews: IntCounter::new("tile_previews_total", "Tiles coloured by an estimate, for the exact colours took long")
+                .expect("the name is valid"),
             device_seconds: CounterVec::new(Opts::new("device_seconds_total", "Time spent in the engine"), &["stage"])
                 .expect("the name is valid"),
             points_scanned: IntCounter::new("points_scanned_total", "Points that filters were asked about")
@@ -66,6 +69,7 @@ impl Metrics {
             Box::new(metrics.queue_depth.clone()),
             Box::new(metrics.shed.clone()),
             Box::new(metrics.coalesced.clone()),
+            Box::new(metrics.previews.clone()),
             Box::new(metrics.device_seconds.clone()),
             Box::new(metrics.points_scanned.clone()),
             Box::new(metrics.device_memory.clone()),
@@ -86,6 +90,10 @@ impl Metrics {
     pub fn text(&self) -> String {
         // The encoder fails only on metrics without a name, which cannot be registered.
         TextEncoder::new().encode_to_string(&self.registry.gather()).expect("registered metrics can be written")
+    }
+
+    pub(super) fn preview(&self) {
+        self.previews.inc();
     }
 
     pub fn device_memory(&self, bytes: u64) {

@@ -22,6 +22,7 @@ mod metrics;
 mod packed;
 mod pipeline;
 mod pool;
+mod preview;
 mod source;
 mod tile;
 mod values;
@@ -32,16 +33,18 @@ pub use digest::Digest;
 pub use error::ServiceError;
 pub use flight::Ticket;
 pub use metrics::Metrics;
-pub use pipeline::{CacheBudgets, Explained, Pipeline};
+pub use pipeline::{CacheBudgets, Explained, Pipeline, pixel_zoom};
 pub use pool::Priority;
 pub use source::{Source, ZOOM_MAX_SERVED};
-pub use tile::{Content, Scale, StageTimes, Tile, TileKey, TileRequest};
+pub use tile::{Content, Scale, StageTimes, Tile, TileKey, TileQuality, TileRequest};
 pub use view::{View, ViewError, column_named};
 
 use crate::engine::Cancel;
+use crate::world::Zoom;
 use disk::DiskCache;
 use flight::{Boarding, Flights};
 use pool::Pool;
+use preview::Refiner;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,6 +60,8 @@ pub struct Limits {
     pub queue_jobs_max: usize,
     /// How long a request may take in all before it is given up.
     pub deadline: Duration,
+    /// How long the exact colours of a tile may be expected to take before a preview is sent in their place.
+    pub preview_budget: Duration,
 }
 
 impl Default for Limits {
@@ -68,6 +73,8 @@ impl Default for Limits {
             threads: 2 * cores,
             queue_jobs_max: 512,
             deadline: Duration::from_secs(30),
+            // What people take for an answer without delay is 0.1 s, and what does not yet break their thought 1 s (Nielsen 1993).
+            preview_budget: Duration::from_millis(500),
         }
     }
 }
@@ -99,6 +106,7 @@ pub struct Service {
     disk: Option<Arc<DiskCache>>,
     flights: Arc<Flights>,
     pool: Pool,
+    refiner: Arc<Refiner>,
     limits: Limits,
     metrics: Arc<Metrics>,
 }
@@ -107,13 +115,17 @@ impl Service {
     pub fn new(sources: Vec<Source>, limits: Limits) -> Service {
         let metrics = Arc::new(Metrics::new());
         let budgets = CacheBudgets::of(limits.cache_bytes);
+        let pool = Pool::start(limits.threads, limits.queue_jobs_max);
+        let pipeline = Pipeline::new(&budgets, metrics.clone()).with_preview_budget(limits.preview_budget);
+        let pipeline = Arc::new(pipeline);
         Service {
             sources: sources.into_iter().map(|source| (source.name().to_owned(), Arc::new(source))).collect(),
             tiles: Arc::new(ByteLru::new(budgets.tile_bytes)),
-            pipeline: Arc::new(Pipeline::new(&budgets, metrics.clone())),
+            refiner: Arc::new(Refiner::new(pipeline.clone(), pool.queue())),
+            pipeline,
             disk: None,
             flights: Arc::new(Flights::default()),
-            pool: Pool::start(limits.threads, limits.queue_jobs_max),
+            pool,
             limits,
             metrics,
         }
@@ -180,6 +192,8 @@ impl Service {
         };
         self.tiles.count_miss();
         let (pipeline, tiles, disk) = (self.pipeline.clone(), self.tiles.clone(), self.disk.clone());
+        let metrics = self.metrics.clone();
+        let refiner = self.refiner.clone();
         let asked = Instant::now();
         let outcome = self.pool.submit(priority, move |refused| {
             if let Some(error) = refused {
@@ -194,11 +208,15 @@ impl Service {
                 // A tile without points is not on disk, and costs less to make than to look for.
                 let disk = disk.filter(|_| request.view.source.has_points(request.tile));
                 if let Some(bytes) = disk.as_ref().and_then(|disk| disk.get(&key)) {
-                    let tile = Arc::new(Tile { bytes, is_kept: true, times: StageTimes::default() });
+                    let tile = Arc::new(Tile { bytes, is_kept: true, quality: TileQuality::Exact, times: StageTimes::default() });
                     tiles.insert(key, tile.clone(), tile.bytes.len());
                     return Ok((tile, Origin::Hit));
                 }
                 let tile = Arc::new(pipeline.tile(&request, flight.cancel())?);
+                if tile.quality == TileQuality::Preview {
+                    metrics.preview();
+                    refiner.refine(&request.view, pixel_zoom(request.tile, request.scale));
+                }
                 if tile.is_kept {
                     tiles.insert(key, tile.clone(), tile.bytes.len());
                     if let Some(disk) = &disk {
@@ -254,9 +272,21 @@ impl Service {
         ticket
     }
 
+    /// Sees to it that the exact colours of a view and zoom will be there, behind everybody who waits for an answer.
+    pub fn refine(&self, view: &Arc<View>, zoom: Zoom) {
+        self.refiner.refine(view, zoom);
+    }
+
     /// The steps behind the queue, for callers with threads of their own.
     pub fn pipeline(&self) -> &Arc<Pipeline> {
         &self.pipeline
+    }
+}
+
+impl Drop for Service {
+    /// Nobody waits for what is refined; the pool would finish it first.
+    fn drop(&mut self) {
+        self.refiner.stop();
     }
 }
 

@@ -5,12 +5,15 @@
 use super::cache::{ByteLru, CacheStats, Oversized};
 use super::memo::Memo;
 use super::packed::{PackedGrid, PackedValues};
-use super::tile::{Content, Scale, StageTimes, Tile, TileRequest};
+use super::preview::Pace;
+use super::tile::{Content, Scale, StageTimes, Tile, TileQuality, TileRequest};
 use super::view::View;
 use super::{Digest, Metrics, ServiceError};
 use crate::encode::{Quality, empty_png, npy, png};
 use crate::engine::{Cancel, CountGrid, Distribution, Selection, ValueDistribution};
-use crate::shade::{Category, Legend, Shader, Spread, SpreadDensity, halo, spread};
+use crate::shade::{
+    Category, Legend, Normalize, Shader, Spread, auto_spread, estimated_distribution, halo, spread,
+};
 use crate::world::{TileId, Zoom};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -43,7 +46,9 @@ pub struct Pipeline {
     pub(super) grids: ByteLru<(Digest, TileId), KeptGrid>,
     distributions: Memo<(Digest, Zoom), Distribution>,
     pub(super) value_distributions: Memo<(Digest, Zoom), ValueDistribution>,
-    shaders: Memo<(Digest, Zoom), Prepared>,
+    estimates: Memo<(Digest, Zoom), Distribution>,
+    shaders: Memo<(Digest, Zoom, TileQuality), Prepared>,
+    pace: Pace,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -56,14 +61,22 @@ pub(super) enum KeptGrid {
 
 /// A legend, and the distribution that it was made from.
 pub enum Explained {
-    Counts(Legend, Arc<Distribution>),
+    Counts(Legend, Arc<Distribution>, TileQuality),
     Values(Legend, Arc<ValueDistribution>),
 }
 
 impl Explained {
     pub fn legend(&self) -> &Legend {
         match self {
-            Explained::Counts(legend, _) | Explained::Values(legend, _) => legend,
+            Explained::Counts(legend, ..) | Explained::Values(legend, _) => legend,
+        }
+    }
+
+    /// Whether the distribution is exact. That of values always is.
+    pub fn quality(&self) -> TileQuality {
+        match self {
+            Explained::Counts(.., quality) => *quality,
+            Explained::Values(..) => TileQuality::Exact,
         }
     }
 }
@@ -81,13 +94,13 @@ impl KeptGrid {
 struct Prepared {
     shader: Shader,
     spread_pixels: usize,
+    /// What the shader was made from.
+    distribution: Arc<Distribution>,
+    quality: TileQuality,
 }
 
 /// A shader's tables: 65,537 counts of four bytes, and room for the rest.
 const PREPARED_BYTES: usize = (65_537 * 4) + 4096;
-
-/// Tiles whose pixels decide how far `spread=auto` spreads.
-const SPREAD_SAMPLE_TILES: u64 = 16;
 
 impl Pipeline {
     pub fn new(budgets: &CacheBudgets, metrics: Arc<Metrics>) -> Pipeline {
@@ -96,9 +109,19 @@ impl Pipeline {
             grids: ByteLru::new(budgets.grid_bytes),
             distributions: Memo::new(budgets.distribution_bytes / 4, Oversized::KeepAlone),
             value_distributions: Memo::new(budgets.distribution_bytes / 4, Oversized::KeepAlone),
-            shaders: Memo::new(budgets.distribution_bytes / 2, Oversized::KeepAlone),
+            // Good for moments.
+            estimates: Memo::new(budgets.distribution_bytes / 8, Oversized::KeepAlone),
+            shaders: Memo::new(budgets.distribution_bytes / 8 * 3, Oversized::KeepAlone),
+            pace: Pace::new(None),
             metrics,
         }
+    }
+
+    /// Colours by an estimate where the exact distribution is not there and is expected to take this long or longer: see
+    /// [`TileQuality::Preview`]. Whoever asks then sees to the exact one. Without, every answer is exact.
+    pub fn with_preview_budget(mut self, budget: Duration) -> Pipeline {
+        self.pace = Pace::new(Some(budget));
+        self
     }
 
     /// Makes a tile.
@@ -110,7 +133,8 @@ impl Pipeline {
             return self.value_tile(request, aggregate, cancel);
         }
         match request.content {
-            Content::Png => self.image(request, cancel),
+            Content::Png => self.image(request, Quality::Exact, cancel),
+            Content::Png8 => self.image(request, Quality::Palette, cancel),
             Content::Npy(dtype) => {
                 let started = Instant::now();
                 let groups = request.view.source.groups(request.view.by)?.len();
@@ -121,7 +145,7 @@ impl Pipeline {
                 let bytes = Bytes::from(npy(&grid, dtype));
                 let times = StageTimes { count, encode: started.elapsed() - count, ..StageTimes::default() };
                 self.metrics.observe_stages(request, &times);
-                Ok(Tile { bytes, is_kept, times })
+                Ok(Tile { bytes, is_kept, quality: TileQuality::Exact, times })
             }
         }
     }
@@ -153,9 +177,20 @@ impl Pipeline {
             let selection = self.selection(view, cancel)?;
             let started = Instant::now();
             let distribution = view.source.engine().distribution(&selection, zoom, cancel)?;
-            self.metrics.device_time("distribution", started.elapsed());
-            let bytes = distribution.pixels_by_count.len() * size_of::<(u32, u64)>();
+            let took = started.elapsed();
+            self.metrics.device_time("distribution", took);
+            self.pace.observe(view.source.dataset(), zoom, took);
+            let bytes = bytes_of(&distribution);
             Ok((Arc::new(distribution), bytes))
+        })
+    }
+
+    /// About how often, from a few tiles.
+    fn estimate(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<Arc<Distribution>, ServiceError> {
+        self.estimates.get(&(view.counts, zoom), cancel, || {
+            let estimate = estimated_distribution(zoom, |tiles| self.sample(view, tiles, cancel))?;
+            let bytes = bytes_of(&estimate);
+            Ok((Arc::new(estimate), bytes))
         })
     }
 
@@ -168,7 +203,7 @@ impl Pipeline {
         Ok(view.source.categories(&selection.groups, &selection.counts))
     }
 
-    /// What the colours of a view mean at a zoom.
+    /// What the colours of a view mean at a zoom, the distribution behind them, and whether that is exact.
     ///
     /// # Errors
     /// As [`Pipeline::tile`].
@@ -178,10 +213,13 @@ impl Pipeline {
             return Ok(Explained::Values(legend, distribution));
         }
         let prepared = self.prepared(view, zoom, cancel)?;
-        let distribution = self.distribution(view, zoom, cancel)?;
+        let distribution = match view.style.normalize {
+            Normalize::Zoom => prepared.distribution.clone(),
+            Normalize::Tile => self.distribution(view, zoom, cancel)?,
+        };
         let categories = self.categories(view, cancel)?;
         let legend = Legend::new(&view.style, &categories, &distribution, prepared.spread_pixels)?;
-        Ok(Explained::Counts(legend, distribution))
+        Ok(Explained::Counts(legend, distribution, prepared.quality))
     }
 
     /// Counts of several tiles of 256 pixels: from the cache, the others in one call of the engine. `None` without points.
@@ -241,7 +279,7 @@ impl Pipeline {
         ]
     }
 
-    fn image(&self, request: &TileRequest, cancel: &Cancel) -> Result<Tile, ServiceError> {
+    fn image(&self, request: &TileRequest, encoding: Quality, cancel: &Cancel) -> Result<Tile, ServiceError> {
         let TileRequest { view, tile, scale, .. } = request;
         let started = Instant::now();
         let prepared = self.prepared(view, pixel_zoom(*tile, *scale), cancel)?;
@@ -253,64 +291,65 @@ impl Pipeline {
         let pixels = scale.pixels();
         let grid = match (grid, view.style.background) {
             (Some(grid), _) => grid,
-            // One body for all empty tiles.
+            // One body for all empty tiles, and nothing in it that a distribution could change.
             (None, None) => {
                 let times = StageTimes { count, ..StageTimes::default() };
-                return Ok(Tile { bytes: Bytes::from_static(empty_png(pixels)), is_kept: false, times });
+                let bytes = Bytes::from_static(empty_png(pixels));
+                return Ok(Tile { bytes, is_kept: false, quality: TileQuality::Exact, times });
             }
             (None, Some(_)) => CountGrid::zeros(view.source.groups(view.by)?.len(), pixels),
         };
         cancel.check()?;
         let rgba = prepared.shader.shade(&grid);
         let shade = started.elapsed() - count;
-        let bytes = Bytes::from(png(&rgba, pixels, Quality::Exact));
+        let bytes = Bytes::from(png(&rgba, pixels, encoding));
         let encode = started.elapsed() - count - shade;
         let times = StageTimes { count, shade, encode };
         self.metrics.observe_stages(request, &times);
-        Ok(Tile { bytes, is_kept: true, times })
+        let quality = prepared.quality;
+        Ok(Tile { bytes, is_kept: quality == TileQuality::Exact, quality, times })
     }
 
     fn prepared(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<Arc<Prepared>, ServiceError> {
-        self.shaders.get(&(view.image, zoom), cancel, || {
+        let quality = self.quality(view, zoom);
+        self.shaders.get(&(view.image, zoom, quality), cancel, || {
             let categories = self.categories(view, cancel)?;
             let spread_pixels = match view.style.spread {
                 Spread::Pixels(pixels) => pixels,
-                Spread::Auto => self.spread_density(view, zoom, cancel)?.radius(),
+                Spread::Auto => auto_spread(zoom, |tiles| self.sample(view, tiles, cancel))?,
             };
-            let distribution = self.distribution(view, zoom, cancel)?;
+            let distribution = match (view.style.normalize, quality) {
+                // Each tile has its own.
+                (Normalize::Tile, _) => Arc::default(),
+                (Normalize::Zoom, TileQuality::Exact) => self.distribution(view, zoom, cancel)?,
+                (Normalize::Zoom, TileQuality::Preview) => self.estimate(view, zoom, cancel)?,
+            };
             let shader = Shader::new(&view.style, &categories, &distribution)?;
-            Ok((Arc::new(Prepared { shader, spread_pixels }), PREPARED_BYTES))
+            let bytes = PREPARED_BYTES + bytes_of(&distribution);
+            Ok((Arc::new(Prepared { shader, spread_pixels, distribution, quality }), bytes))
         })
     }
 
-    /// How sparse a zoom is, from the tiles around evenly spaced points of the dataset: the same answer for every tile.
-    fn spread_density(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<SpreadDensity, ServiceError> {
-        let parts = &view.source.dataset().parts;
-        let samples = parts.iter().flat_map(|part| {
-            let rows = u64::from(part.rows());
-            let each = SPREAD_SAMPLE_TILES.div_ceil(parts.len() as u64);
-            (0..each).map(move |i| part.key((rows * i / each) as u32).world())
-        });
-        let mut tiles: Vec<TileId> = samples.map(|point| TileId::containing(point, zoom)).collect();
-        tiles.sort_unstable();
-        tiles.dedup();
-        tiles.truncate(SPREAD_SAMPLE_TILES as usize);
-        let mut density = SpreadDensity::default();
-        for grid in self.grids(view, &tiles, cancel)?.iter().flatten() {
-            density.add(SpreadDensity::of(grid));
-        }
-        Ok(density)
+    /// How exactly a view's colours can be told now.
+    fn quality(&self, view: &View, zoom: Zoom) -> TileQuality {
+        let is_exact = view.style.normalize == Normalize::Tile
+            || !self.pace.is_over_budget(view.source.dataset(), zoom)
+            || self.shaders.holds(&(view.image, zoom, TileQuality::Exact))
+            || self.distributions.holds(&(view.counts, zoom));
+        if is_exact { TileQuality::Exact } else { TileQuality::Preview }
+    }
+
+    /// The grids of tiles that stand for a zoom.
+    fn sample(&self, view: &View, tiles: &[TileId], cancel: &Cancel) -> Result<Vec<CountGrid>, ServiceError> {
+        let groups = view.source.groups(view.by)?.len();
+        let grids = self.grids(view, tiles, cancel)?;
+        Ok(grids.into_iter().map(|grid| grid.unwrap_or_else(|| CountGrid::zeros(groups, Scale::One.pixels()))).collect())
     }
 
     /// The counts of a tile at its scale; `None` without points.
     fn counts(&self, view: &View, tile: TileId, scale: Scale, cancel: &Cancel) -> Result<Option<CountGrid>, ServiceError> {
-        match scale {
-            Scale::One => Ok(self.grids(view, &[tile], cancel)?.pop().flatten()),
-            Scale::Two => {
-                let children = tile.children().expect("zooms are served up to one above the deepest");
-                Ok(stitched(&self.grids(view, &children, cancel)?))
-            }
-        }
+        let grids = self.grids(view, &tiles_within(tile, scale.zooms()), cancel)?;
+        Ok(stitched(grids))
     }
 
     /// The counts of a tile, each point spread over the pixels around it, also from beyond the tile's border.
@@ -337,27 +376,40 @@ impl Pipeline {
 
 /// The zoom whose 256-pixel tiles have the pixels of this one.
 pub fn pixel_zoom(tile: TileId, scale: Scale) -> Zoom {
-    match scale {
-        Scale::One => tile.zoom(),
-        Scale::Two => Zoom::new(tile.z() + 1).expect("zooms are served up to one above the deepest"),
-    }
+    Zoom::new(tile.z() + scale.zooms()).expect("zooms are served up to two above the deepest")
 }
 
-/// Four grids (north-west, north-east, south-west, south-east) as one of twice the side. `None` if all are empty.
-fn stitched(quarters: &[Option<CountGrid>]) -> Option<CountGrid> {
-    let (categories, side) = quarters.iter().flatten().map(|grid| (grid.categories, grid.size)).next()?;
-    let mut whole = CountGrid::zeros(categories, 2 * side);
-    for (i, quarter) in quarters.iter().enumerate() {
-        let Some(quarter) = quarter else { continue };
-        let (left, top) = (i % 2 * side, i / 2 * side);
+/// The tiles so many zooms deeper inside of a tile, row by row.
+pub(super) fn tiles_within(tile: TileId, zooms: u8) -> Vec<TileId> {
+    let side = 1u32 << zooms;
+    let at = |row: u32, column: u32| TileId::new(tile.z() + zooms, (tile.x() << zooms) + column, (tile.y() << zooms) + row);
+    (0..side * side).map(|i| at(i / side, i % side).expect("zooms are served up to two above the deepest")).collect()
+}
+
+/// The grids of a square of tiles, row by row, as one. `None` if all are empty.
+fn stitched(mut grids: Vec<Option<CountGrid>>) -> Option<CountGrid> {
+    if grids.len() == 1 {
+        return grids.pop().flatten();
+    }
+    let (categories, size) = grids.iter().flatten().map(|grid| (grid.categories, grid.size)).next()?;
+    let per_side = grids.len().isqrt();
+    let side = per_side * size;
+    let mut whole = CountGrid::zeros(categories, side);
+    for (i, grid) in grids.iter().enumerate() {
+        let Some(grid) = grid else { continue };
+        let (left, top) = (i % per_side * size, i / per_side * size);
         for category in 0..categories {
-            for (row, counts) in quarter.plane(category).chunks_exact(side).enumerate() {
-                let at = (category * 2 * side + top + row) * 2 * side + left;
-                whole.counts[at..][..side].copy_from_slice(counts);
+            for (row, counts) in grid.plane(category).chunks_exact(size).enumerate() {
+                let at = (category * side + top + row) * side + left;
+                whole.counts[at..][..size].copy_from_slice(counts);
             }
         }
     }
     Some(whole)
+}
+
+fn bytes_of(distribution: &Distribution) -> usize {
+    distribution.pixels_by_count.len() * size_of::<(u32, u64)>()
 }
 
 /// A stage's time in the unit of headers and metrics.

@@ -26,14 +26,20 @@ pub struct Pool {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// The way into a pool, without the duty to end it.
+#[derive(Clone)]
+pub struct Queue {
+    shared: Arc<Shared>,
+}
+
 struct Shared {
-    queue: Mutex<Queue>,
+    waiting: Mutex<Waiting>,
     changed: Condvar,
     jobs_max: usize,
 }
 
 #[derive(Default)]
-struct Queue {
+struct Waiting {
     interactive: VecDeque<Job>,
     background: VecDeque<(Instant, Job)>,
     is_stopping: bool,
@@ -41,7 +47,7 @@ struct Queue {
 
 impl Pool {
     pub fn start(threads: usize, jobs_max: usize) -> Pool {
-        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), jobs_max });
+        let shared = Arc::new(Shared { waiting: Mutex::default(), changed: Condvar::new(), jobs_max });
         let threads = (0..threads.max(1))
             .map(|i| {
                 let shared = shared.clone();
@@ -54,12 +60,32 @@ impl Pool {
         Pool { shared, threads }
     }
 
+    pub fn queue(&self) -> Queue {
+        Queue { shared: self.shared.clone() }
+    }
+
+    /// As [`Queue::submit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn submit(&self, priority: Priority, job: impl FnOnce(Option<ServiceError>) + Send + 'static) -> Result<(), ()> {
+        self.queue().submit(priority, job)
+    }
+
+    /// Jobs that wait, by priority.
+    pub fn depths(&self) -> [(&'static str, usize); 2] {
+        let queue = lock(&self.shared.waiting);
+        [("interactive", queue.interactive.len()), ("background", queue.background.len())]
+    }
+}
+
+impl Queue {
     /// Queues a job, or calls it at once with the reason why not.
     ///
     /// # Errors
     /// The queue was full or is closing; the job knows already.
     pub fn submit(&self, priority: Priority, job: impl FnOnce(Option<ServiceError>) + Send + 'static) -> Result<(), ()> {
-        let mut queue = lock(&self.shared.queue);
+        let mut queue = lock(&self.shared.waiting);
         let waiting = queue.interactive.len() + queue.background.len();
         let refused = if queue.is_stopping {
             Some(ServiceError::Stopping)
@@ -79,12 +105,6 @@ impl Pool {
         self.shared.changed.notify_one();
         Ok(())
     }
-
-    /// Jobs that wait, by priority.
-    pub fn depths(&self) -> [(&'static str, usize); 2] {
-        let queue = lock(&self.shared.queue);
-        [("interactive", queue.interactive.len()), ("background", queue.background.len())]
-    }
 }
 
 impl Shared {
@@ -98,7 +118,7 @@ impl Shared {
     }
 
     fn next(&self) -> Option<Job> {
-        let mut queue = lock(&self.queue);
+        let mut queue = lock(&self.waiting);
         loop {
             let is_overdue = queue.background.front().is_some_and(|(since, _)| since.elapsed() > BACKGROUND_WAIT_MAX);
             if !is_overdue && let Some(job) = queue.interactive.pop_front() {
@@ -118,7 +138,7 @@ impl Shared {
 impl Drop for Pool {
     /// Finishes what was queued, and joins the threads.
     fn drop(&mut self) {
-        lock(&self.shared.queue).is_stopping = true;
+        lock(&self.shared.waiting).is_stopping = true;
         self.shared.changed.notify_all();
         for thread in self.threads.drain(..) {
             // The thread caught its jobs' panics; there is nothing more to learn from it.

@@ -11,24 +11,43 @@ use std::time::Duration;
 /// What a tile is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Content {
+    /// An image, exact.
     Png,
+    /// An image of at most 256 colours, dithered.
+    Png8,
     Npy(NpyDtype),
 }
 
-/// How fine a tile's pixels are.
+/// How fine a tile's pixels are: it is made of the 256-pixel tiles of its own zoom or of a deeper one, side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scale {
     /// 256 pixels a side.
     One,
-    /// 512 pixels a side: the four tiles of the next zoom, side by side.
+    /// 512 pixels a side: four tiles of the next zoom.
     Two,
+    /// 1024 pixels a side: sixteen tiles of the zoom after the next.
+    Four,
 }
 
 impl Scale {
     pub fn pixels(self) -> usize {
+        256 << self.zooms()
+    }
+
+    /// How many zooms deeper the tiles of 256 pixels lie that have the same pixels.
+    pub fn zooms(self) -> u8 {
         match self {
-            Scale::One => 256,
-            Scale::Two => 512,
+            Scale::One => 0,
+            Scale::Two => 1,
+            Scale::Four => 2,
+        }
+    }
+
+    /// As fine again: what `@2x` means.
+    pub fn doubled(self) -> Scale {
+        match self {
+            Scale::One => Scale::Two,
+            Scale::Two | Scale::Four => Scale::Four,
         }
     }
 }
@@ -54,10 +73,27 @@ pub struct TileKey {
 impl TileRequest {
     pub fn key(&self) -> TileKey {
         let digest = match self.content {
-            Content::Png => self.view.image,
+            Content::Png | Content::Png8 => self.view.image,
             Content::Npy(_) => self.view.numbers,
         };
         TileKey { digest, tile: self.tile, scale: self.scale, content: self.content }
+    }
+}
+
+/// Whether colours stand for counts by the zoom's exact distribution. Counts themselves always are exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TileQuality {
+    Exact,
+    /// By an estimate, until the exact distribution is there.
+    Preview,
+}
+
+impl TileQuality {
+    pub fn name(self) -> &'static str {
+        match self {
+            TileQuality::Exact => "exact",
+            TileQuality::Preview => "preview",
+        }
     }
 }
 
@@ -65,8 +101,9 @@ impl TileRequest {
 #[derive(Clone, Debug)]
 pub struct Tile {
     pub bytes: Bytes,
-    /// Whether it is worth a place in a cache: an empty tile costs nothing to make.
+    /// Whether it is worth a place in a cache: an empty tile costs nothing to make, and a preview is good for a moment only.
     pub is_kept: bool,
+    pub quality: TileQuality,
     pub times: StageTimes,
 }
 

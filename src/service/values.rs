@@ -2,8 +2,8 @@
 
 use super::ServiceError;
 use super::packed::PackedValues;
-use super::pipeline::{KeptGrid, Pipeline, pixel_zoom};
-use super::tile::{Content, Scale, StageTimes, Tile, TileRequest};
+use super::pipeline::{KeptGrid, Pipeline, pixel_zoom, tiles_within};
+use super::tile::{Content, StageTimes, Tile, TileQuality, TileRequest};
 use super::view::View;
 use crate::dataset::{ColumnKind, Value};
 use crate::encode::{Quality, empty_png, npy_f64, png};
@@ -26,21 +26,15 @@ impl Pipeline {
         let TileRequest { view, tile, scale, content } = request;
         let pixels = scale.pixels();
         let started = Instant::now();
-        let grid = match scale {
-            Scale::One => self.value_grids(view, aggregate, &[*tile], cancel)?.pop().flatten(),
-            Scale::Two => {
-                let children = tile.children().expect("zooms are served up to one above the deepest");
-                stitched(&self.value_grids(view, aggregate, &children, cancel)?)
-            }
-        };
+        let grid = stitched(self.value_grids(view, aggregate, &tiles_within(*tile, scale.zooms()), cancel)?);
         let is_kept = grid.is_some();
         let (shader, count) = match content {
             Content::Npy(_) => (None, started.elapsed()),
-            Content::Png if !is_kept && view.style.background.is_none() => {
+            Content::Png | Content::Png8 if !is_kept && view.style.background.is_none() => {
                 let times = StageTimes { count: started.elapsed(), ..StageTimes::default() };
-                return Ok(Tile { bytes: Bytes::from_static(empty_png(pixels)), is_kept, times });
+                return Ok(Tile { bytes: Bytes::from_static(empty_png(pixels)), is_kept, quality: TileQuality::Exact, times });
             }
-            Content::Png => {
+            Content::Png | Content::Png8 => {
                 let distribution = self.value_distribution(view, aggregate, pixel_zoom(*tile, *scale), cancel)?;
                 (Some(ValueShader::new(&view.style, &distribution)), started.elapsed())
             }
@@ -50,12 +44,13 @@ impl Pipeline {
         let rgba = shader.map(|shader| shader.shade(&grid));
         let shade = started.elapsed() - count;
         let bytes = Bytes::from(match rgba {
+            Some(rgba) if *content == Content::Png8 => png(&rgba, pixels, Quality::Palette),
             Some(rgba) => png(&rgba, pixels, Quality::Exact),
             None => npy_f64(&grid),
         });
         let times = StageTimes { count, shade, encode: started.elapsed() - count - shade };
         self.metrics.observe_stages(request, &times);
-        Ok(Tile { bytes, is_kept, times })
+        Ok(Tile { bytes, is_kept, quality: TileQuality::Exact, times })
     }
 
     /// Values of several tiles of 256 pixels: from the cache, the others in one call of the engine. `None` without any.
@@ -121,15 +116,20 @@ impl Pipeline {
     }
 }
 
-/// Four grids (north-west, north-east, south-west, south-east) as one of twice the side. `None` if all are empty.
-fn stitched(quarters: &[Option<ValueGrid>]) -> Option<ValueGrid> {
-    let side = quarters.iter().flatten().map(|grid| grid.size).next()?;
-    let mut whole = ValueGrid::empty(2 * side);
-    for (i, quarter) in quarters.iter().enumerate() {
-        let Some(quarter) = quarter else { continue };
-        let (left, top) = (i % 2 * side, i / 2 * side);
-        for (row, values) in quarter.values.chunks_exact(side).enumerate() {
-            whole.values[(top + row) * 2 * side + left..][..side].copy_from_slice(values);
+/// The grids of a square of tiles, row by row, as one. `None` if all are empty.
+fn stitched(mut grids: Vec<Option<ValueGrid>>) -> Option<ValueGrid> {
+    if grids.len() == 1 {
+        return grids.pop().flatten();
+    }
+    let size = grids.iter().flatten().map(|grid| grid.size).next()?;
+    let per_side = grids.len().isqrt();
+    let side = per_side * size;
+    let mut whole = ValueGrid::empty(side);
+    for (i, grid) in grids.iter().enumerate() {
+        let Some(grid) = grid else { continue };
+        let (left, top) = (i % per_side * size, i / per_side * size);
+        for (row, values) in grid.values.chunks_exact(size).enumerate() {
+            whole.values[(top + row) * side + left..][..size].copy_from_slice(values);
         }
     }
     Some(whole)

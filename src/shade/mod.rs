@@ -16,9 +16,9 @@ mod color;
 mod legend;
 mod legend_image;
 mod normalize;
+mod sample;
 mod shader;
 mod spread;
-mod spread_sample;
 mod style;
 mod values;
 
@@ -27,9 +27,9 @@ pub use color::{Category, CategoryKind, Rgb};
 pub use legend::{Legend, LegendAggregate, LegendCategory, Level, Stop};
 pub use legend_image::{LegendImage, legend_image, number_label};
 pub use normalize::Normalization;
+pub use sample::{auto_spread, estimated_distribution};
 pub use shader::Shader;
 pub use spread::{SPREAD_PIXELS_MAX, SpreadDensity, halo, spread};
-pub use spread_sample::auto_spread;
 pub use style::{Agg, How, Normalize, Span, Spread, Style, StyleError};
 pub use values::ValueShader;
 

@@ -2,6 +2,7 @@
 
 use crate::served::{PROGRAM, RADIOS, Row, Sample, Served};
 use pointillist::world::TileId;
+use std::io::Read;
 use std::process::Command;
 use std::time::Duration;
 
@@ -124,12 +125,13 @@ fn a_restyle_of_what_was_seen_counts_nothing() {
     let counted = || {
         (
             served.metric("pointillist_points_scanned_total"),
-            served.metric("pointillist_device_seconds_total{stage=\"count\"}"),
+            ["select", "count", "distribution"]
+                .map(|stage| served.metric(&format!("pointillist_device_seconds_total{{stage=\"{stage}\"}}"))),
             served.metric("pointillist_tile_cache_requests_total{cache=\"grid\",result=\"miss\"}"),
         )
     };
     let before = counted();
-    assert!(before.0 >= 2000.0 && before.2 == 1.0, "{before:?}");
+    assert!(before.0 >= 2000.0 && before.1.iter().all(|&seconds| seconds > 0.0) && before.2 == 1.0, "{before:?}");
     for style in ["how=log", "cmap=viridis", "hide=LTE", "colors=LTE:ff0000", "min_alpha=100&how=cbrt"] {
         let got = served.get(&format!("/towers/1/1/0.png?{filter}&{style}"));
         assert_eq!((got.status, got.header("x-cache")), (200, "MISS"), "{style}: {}", String::from_utf8_lossy(&got.body));
@@ -398,6 +400,16 @@ fn counts_travel_compressed_where_the_client_can_read_it() {
     assert!(zstd.body.len() * 10 < plain.body.len());
     assert_eq!(zstd::decode_all(&zstd.body[..]).unwrap(), plain.body);
     assert_ne!(zstd.header("etag"), plain.header("etag"), "other bytes have another strong ETag");
+    let gzip = served.get_with("/towers/0/0/0.npy", &[("Accept-Encoding", "gzip")]);
+    let mut unzipped = Vec::new();
+    flate2::read::GzDecoder::new(&gzip.body[..]).read_to_end(&mut unzipped).unwrap();
+    assert_eq!((gzip.header("content-encoding"), &unzipped), ("gzip", &plain.body));
+    let br = served.get_with("/towers/0/0/0.npy", &[("Accept-Encoding", "br")]);
+    assert_eq!(br.header("content-encoding"), "br");
+    assert!(br.body.len() * 10 < plain.body.len());
+    let auto = served.get_with("/towers/0/0/0.npy?dtype=auto", &[("Accept-Encoding", "identity")]);
+    assert!(auto.body[..128].windows(5).any(|text| text == b"'<u2'"), "no count is over 65,535");
+    assert_eq!(auto.body.len() - 128, (plain.body.len() - 128) / 2);
     for etag in [zstd.header("etag"), plain.header("etag")] {
         assert_eq!(served.get_with("/towers/0/0/0.npy", &[("If-None-Match", etag), ("Accept-Encoding", "zstd")]).status, 304);
     }

@@ -5,6 +5,7 @@ mod append;
 mod architecture;
 mod bad_input;
 mod brushes;
+mod colour;
 mod command;
 mod fixtures;
 mod filters;

@@ -176,7 +176,7 @@ impl Drop for Served {
 }
 
 /// An answer, read to its end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Got {
     pub status: u16,
     pub headers: ureq::http::HeaderMap,

@@ -1,0 +1,200 @@
+//! Colours over a real socket: tiles against one big canvas, first answers that are replaced, and smaller images.
+
+use crate::served::{Got, RADIOS, Row, Sample, Served};
+use pointillist::engine::{CountGrid, Distribution};
+use pointillist::shade::{Category, CategoryKind, Shader, Style, halo, spread};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+const OVER_2000: &str = "filter=range%20%3E%202000";
+
+fn is_over_2000(row: &Row) -> bool {
+    row.range > 2000
+}
+
+/// All points of the world as one grid with the pixels of a zoom, by brute force; the last plane is of those without a category.
+fn canvas(sample: &Sample, zoom: u8, is_wanted: impl Fn(&Row) -> bool) -> CountGrid {
+    let side = 256usize << zoom;
+    let mut grid = CountGrid::zeros(4, side);
+    for row in sample.rows.iter().filter(|row| is_wanted(row)) {
+        let pixel = |world: u32| (world >> (24 - zoom)) as usize;
+        grid.counts[(row.radio.unwrap_or(3) * side + pixel(row.at.y)) * side + pixel(row.at.x)] += 1;
+    }
+    grid
+}
+
+fn categories() -> Vec<Category> {
+    let category = |value: Option<&str>, kind| {
+        let label = value.unwrap_or("no value").to_owned();
+        Category { value: value.map(str::to_owned), label, color: None, kind, count: 1 }
+    };
+    let values = RADIOS.iter().map(|&radio| category(Some(radio), CategoryKind::Value));
+    values.chain([category(None, CategoryKind::Null)]).collect()
+}
+
+/// The canvas as one image; it goes round the world eastwards and ends at the poles.
+fn drawn(canvas: &CountGrid, query: &str, radius: usize) -> Vec<[u8; 4]> {
+    let style = Style::parse(query.split('&').filter_map(|pair| pair.split_once('='))).unwrap();
+    let shader = Shader::new(&style, &categories(), &Distribution::of_totals(canvas.totals())).unwrap();
+    let around = [[None; 3], [Some(canvas); 3], [None; 3]];
+    shader.shade(&spread(&halo(around, radius).unwrap(), radius)).as_chunks::<4>().0.to_vec()
+}
+
+/// All tiles of a zoom, side by side; and their pixels a side.
+fn mosaic(served: &Served, zoom: u8, suffix: &str, query: &str) -> (Vec<[u8; 4]>, usize) {
+    let tiles = 1usize << zoom;
+    let mut whole = Vec::new();
+    let mut side = 0;
+    for (y, x) in (0..tiles).flat_map(|y| (0..tiles).map(move |x| (y, x))) {
+        let got = served.get(&format!("/towers/{zoom}/{x}/{y}{suffix}.png?{query}"));
+        assert_eq!((got.status, got.header("x-tile-quality")), (200, "exact"), "{}", String::from_utf8_lossy(&got.body));
+        let (pixels, tile_side) = got.pixels();
+        side = tile_side as usize;
+        whole.resize(tiles * side * tiles * side, [0; 4]);
+        for (row, line) in pixels.chunks_exact(side).enumerate() {
+            whole[(y * side + row) * tiles * side + x * side..][..side].copy_from_slice(line);
+        }
+    }
+    (whole, side)
+}
+
+/// Goal: no seams, in any style. Method: all tiles of a zoom are, pixel by pixel, the one image of a canvas that was counted by brute
+/// force, spread as a whole and shaded as a whole.
+#[test]
+fn a_mosaic_of_tiles_is_one_big_canvas() {
+    let sample = Sample::new(4000);
+    let served = Served::start(&sample.dataset(), &[]);
+    for (zoom, suffix, shape, filter, query) in [
+        (1, "", "", "", "how=eq_hist"),
+        (2, "", "", "", "how=log&spread=2"),
+        (2, "", "", OVER_2000, "how=cbrt&min_alpha=90&hide=LTE"),
+        (1, "", "", OVER_2000, "how=linear&span=1,20&spread=1&background=14181f"),
+        (2, "", "", "", "how=log&cmap=viridis"),
+        (2, "", "", OVER_2000, "spread=auto&colors=GSM:ff0000,null:00ff00"),
+        (1, "@2x", "", "", "spread=3"),
+        (1, "", "tilesize=512", OVER_2000, "how=linear"),
+        (0, "@2x", "tilesize=512", "", "how=cbrt&spread=1"),
+    ] {
+        let (image, side) = mosaic(&served, zoom, suffix, &format!("{query}&{filter}&{shape}"));
+        let pixel_zoom = zoom + (side / 256).ilog2() as u8;
+        let is_wanted = |row: &Row| filter.is_empty() || is_over_2000(row);
+        let legend = served.get(&format!("/towers/legend.json?zoom={pixel_zoom}&{query}&{filter}")).json();
+        let radius = legend["spread_pixels"].as_u64().unwrap() as usize;
+        let expected = drawn(&canvas(&sample, pixel_zoom, is_wanted), query, radius);
+        let what = format!("zoom {zoom}{suffix} {query} {filter} {shape}");
+        assert_eq!(image.len(), expected.len(), "{what}");
+        let differing = image.iter().zip(&expected).filter(|(ours, theirs)| ours != theirs).count();
+        assert_eq!(differing, 0, "pixels differ: {what}");
+        assert!(image.iter().filter(|pixel| pixel[3] > 0).count() > 500, "something is drawn: {what}");
+    }
+}
+
+/// Goal: a colour means one thing on the whole map. Method: every mix of counts in any tile of a zoom has one colour.
+#[test]
+fn the_same_mix_has_the_same_colour_in_every_tile_of_a_zoom() {
+    let sample = Sample::new(4000);
+    let served = Served::start(&sample.dataset(), &[]);
+    let mut colors: HashMap<[u32; 4], ([u8; 4], (usize, usize))> = HashMap::new();
+    let mut met_again = 0;
+    for (x, y) in (0..4).flat_map(|y| (0..4).map(move |x| (x, y))) {
+        let counts = served.get(&format!("/towers/2/{x}/{y}.npy")).counts();
+        let (pixels, _) = served.get(&format!("/towers/2/{x}/{y}.png")).pixels();
+        for (index, color) in pixels.into_iter().enumerate() {
+            let mix = [0, 1, 2, 3].map(|plane| counts[plane * 65536 + index]);
+            if mix == [0; 4] {
+                assert_eq!(color, [0; 4]);
+                continue;
+            }
+            let (first, tile) = *colors.entry(mix).or_insert((color, (x, y)));
+            assert_eq!(color, first, "{mix:?} in tile {x},{y} and in {tile:?}");
+            met_again += usize::from(tile != (x, y));
+        }
+    }
+    assert!(colors.len() > 20 && met_again > 500, "{} mixes, met again in other tiles {met_again} times", colors.len());
+}
+
+/// Asks until the answer is exact.
+fn when_exact(ask: impl Fn() -> Got) -> Got {
+    let begun = Instant::now();
+    loop {
+        let got = ask();
+        if got.header("x-tile-quality") == "exact" {
+            return got;
+        }
+        assert_eq!(got.header("x-tile-quality"), "preview");
+        assert!(begun.elapsed() < Duration::from_secs(30), "the exact tile does not come");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_preview_is_marked_and_replaced_by_the_exact_tile() {
+    let sample = Sample::new(4000);
+    let exact_only = Served::start(&sample.dataset(), &[]);
+    let served = Served::start(&sample.dataset(), &["--preview-budget", "0"]);
+    let path = "/towers/3/1/5.png?how=log";
+    let first = served.get(path);
+    assert_eq!((first.status, first.header("x-tile-quality"), first.header("x-cache")), (200, "preview", "MISS"));
+    assert_eq!(first.header("cache-control"), "public, max-age=2");
+    assert!(first.header("etag").ends_with("-preview\""), "{}", first.header("etag"));
+    assert!(served.metric("pointillist_tile_previews_total") >= 1.0);
+
+    let known = first.header("etag");
+    let exact = when_exact(|| {
+        let got = served.get_with(path, &[("If-None-Match", known)]);
+        // Known as long as it is the preview; then the exact tile, which is another one.
+        if got.status == 304 { first.clone() } else { got }
+    });
+    let expected = exact_only.get(path);
+    assert_eq!((expected.status, expected.header("x-tile-quality")), (200, "exact"));
+    assert_eq!((&exact.body, exact.header("etag")), (&expected.body, expected.header("etag")));
+    assert_eq!(exact.header("x-cache"), "MISS", "the preview was not kept for the exact tile");
+    assert!(exact.header("cache-control").contains("stale-while-revalidate"));
+    assert_eq!(served.get(path).header("x-cache"), "HIT");
+
+    // The preview had the same points in the same pixels: only what an opacity stands for was estimated.
+    let shown = |got: &Got| got.pixels().0.iter().map(|pixel| pixel[3] > 0).collect::<Vec<bool>>();
+    assert!(shown(&first).contains(&true) && shown(&first) == shown(&exact));
+    // Another style of the same zoom needs no new distribution; another filter does.
+    assert_eq!(served.get("/towers/3/1/5.png?cmap=fire").header("x-tile-quality"), "exact");
+    let legend = |query: &str| served.get(&format!("/towers/legend.json?zoom=3&{query}"));
+    assert_eq!(legend("how=log").json(), exact_only.get("/towers/legend.json?zoom=3&how=log").json());
+    let filtered = legend(OVER_2000);
+    assert_eq!((filtered.header("x-tile-quality"), &filtered.json()["quality"]), ("preview", &"preview".into()));
+    assert_eq!(filtered.header("cache-control"), "public, max-age=2");
+    let filtered = when_exact(|| legend(OVER_2000));
+    assert_eq!(filtered.json(), exact_only.get(&format!("/towers/legend.json?zoom=3&{OVER_2000}")).json());
+    // What needs no distribution is exact at once.
+    assert_eq!(served.get("/towers/4/2/10.png?normalize=tile").header("x-tile-quality"), "exact");
+    assert_eq!(served.get("/towers/4/2/10.npy").header("x-tile-quality"), "exact");
+}
+
+#[test]
+fn sizes_and_formats_are_said_in_tile_json_and_wrong_ones_refused() {
+    let sample = Sample::new(2000);
+    let served = Served::start(&sample.dataset(), &[]);
+    let document = served.get("/towers.json?tilesize=512&format=png8&how=log").json();
+    assert_eq!(document["tileSize"], 512);
+    let address = document["tiles"][0].as_str().unwrap();
+    assert!(address.contains("format=png8&tilesize=512&how=log&v="), "{address}");
+    assert!(document["legend"].as_str().unwrap().contains("legend.json?tilesize=512&how=log"), "{document}");
+    let path = address.strip_prefix(&served.base).unwrap().replace("{z}/{x}/{y}", "1/0/1");
+    assert_eq!(served.get(&path).pixels().1, 512);
+    assert_eq!(served.get("/towers/style.json?tilesize=512").json()["sources"]["points"]["tileSize"], 512);
+    assert_eq!(served.get("/towers/1/0/1@2x.png?tilesize=512").pixels().1, 1024);
+    let (of_1024, _) = served.get("/towers/22/5/9@2x.png?tilesize=512").pixels();
+    assert_eq!(of_1024, vec![[0; 4]; 1024 * 1024], "an empty tile of the deepest zoom, as fine as can be");
+    let counts = |path: &str| served.get(path).counts().iter().map(|&n| u64::from(n)).sum::<u64>();
+    assert_eq!(counts("/towers/0/0/0.npy?tilesize=512"), 2000);
+
+    let exact = served.get("/towers/1/0/1.png");
+    let small = served.get("/towers/1/0/1.png?format=png8");
+    assert_ne!(small.header("etag"), exact.header("etag"));
+    let shown = |got: &Got| got.pixels().0.iter().map(|pixel| pixel[3] > 0).collect::<Vec<bool>>();
+    assert_eq!(shown(&small), shown(&exact));
+    for (wrong, allowed) in [("format=gif", "png or png8"), ("tilesize=300", "256 or 512"), ("tilesize=1024", "256 or 512")] {
+        let got = served.get(&format!("/towers/1/0/1.png?{wrong}"));
+        assert_eq!(got.status, 400);
+        assert!(got.json()["detail"].as_str().unwrap().contains(allowed), "{}", got.text());
+    }
+}
