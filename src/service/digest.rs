@@ -21,6 +21,26 @@ impl Digest {
     }
 }
 
+/// The bits at the top of a digest that name the data.
+const DATA_BITS: u32 = 32;
+
+impl Digest {
+    /// The same with the data version in its top bits, by which a cache knows what belongs to a dataset. The 96 bits that stay are
+    /// enough to keep apart what clients choose.
+    pub fn of_data(self, data_version: &str) -> Digest {
+        Digest(data_bits(data_version) | self.0 << DATA_BITS >> DATA_BITS)
+    }
+
+    /// Whether it may be of this data version: one in 2^32 others looks the same.
+    pub fn is_of_data(self, data_version: &str) -> bool {
+        self.0 >> (128 - DATA_BITS) == data_bits(data_version) >> (128 - DATA_BITS)
+    }
+}
+
+fn data_bits(data_version: &str) -> u128 {
+    Digest::of([data_version]).0 >> (128 - DATA_BITS) << (128 - DATA_BITS)
+}
+
 impl fmt::Display for Digest {
     /// 32 hex digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,5 +58,13 @@ mod tests {
         // printf '\3\0\0\0\0\0\0\0abc' | sha256sum
         assert_eq!(Digest::of(["abc"]), Digest::of(["abc"]));
         assert_eq!(Digest::of([]).to_string(), "e3b0c44298fc1c149afbf4c8996fb924");
+    }
+
+    #[test]
+    fn a_digest_says_of_which_data_it_is() {
+        let (one, other) = (Digest::of(["a"]).of_data("v1"), Digest::of(["b"]).of_data("v1"));
+        assert_ne!(one, other);
+        assert!(one.is_of_data("v1") && other.is_of_data("v1") && !one.is_of_data("v2"));
+        assert_eq!(one.0 << 32, Digest::of(["a"]).0 << 32);
     }
 }

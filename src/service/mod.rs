@@ -23,7 +23,10 @@ mod packed;
 mod pipeline;
 mod pool;
 mod preview;
+mod purge;
 mod source;
+#[cfg(test)]
+mod tests;
 mod tile;
 mod values;
 mod view;
@@ -35,13 +38,15 @@ pub use flight::Ticket;
 pub use metrics::Metrics;
 pub use pipeline::{CacheBudgets, Explained, Pipeline, pixel_zoom};
 pub use pool::Priority;
+pub use purge::Purge;
 pub use source::{Source, ZOOM_MAX_SERVED};
 pub use tile::{Content, Scale, StageTimes, Tile, TileKey, TileQuality, TileRequest};
 pub use view::{View, ViewError, column_named};
 
+use crate::archive::Archive;
 use crate::engine::Cancel;
 use crate::world::Zoom;
-use disk::DiskCache;
+use disk::{DiskCache, DiskError};
 use flight::{Boarding, Flights};
 use pool::Pool;
 use preview::Refiner;
@@ -101,6 +106,7 @@ pub struct Answer {
 /// Serves tiles of several datasets, and answers other questions about them on the same threads.
 pub struct Service {
     sources: BTreeMap<String, Arc<Source>>,
+    archives: BTreeMap<String, Arc<Archive>>,
     pipeline: Arc<Pipeline>,
     tiles: Arc<ByteLru<TileKey, Arc<Tile>>>,
     disk: Option<Arc<DiskCache>>,
@@ -120,6 +126,7 @@ impl Service {
         let pipeline = Arc::new(pipeline);
         Service {
             sources: sources.into_iter().map(|source| (source.name().to_owned(), Arc::new(source))).collect(),
+            archives: BTreeMap::new(),
             tiles: Arc::new(ByteLru::new(budgets.tile_bytes)),
             refiner: Arc::new(Refiner::new(pipeline.clone(), pool.queue())),
             pipeline,
@@ -135,6 +142,20 @@ impl Service {
     pub fn with_disk(mut self, disk: DiskCache) -> Service {
         self.disk = Some(Arc::new(disk));
         self
+    }
+
+    /// Also serves archives, as they are.
+    pub fn with_archives(mut self, archives: Vec<Archive>) -> Service {
+        self.archives = archives.into_iter().map(|archive| (archive.name().to_owned(), Arc::new(archive))).collect();
+        self
+    }
+
+    pub fn archive(&self, name: &str) -> Option<&Arc<Archive>> {
+        self.archives.get(name)
+    }
+
+    pub fn archives(&self) -> impl Iterator<Item = &Archive> {
+        self.archives.values().map(|archive| &**archive)
     }
 
     /// The datasets, by name.
@@ -157,8 +178,7 @@ impl Service {
             self.metrics.observe_cache(name, &stats);
         }
         if let Some(disk) = &self.disk {
-            let (hits, misses) = disk.hits_and_misses();
-            self.metrics.observe_cache("disk", &CacheStats { hits, misses, ..CacheStats::default() });
+            self.metrics.observe_cache("disk", &disk.stats());
         }
         self.metrics.observe_queue(&self.pool.depths());
         &self.metrics
@@ -275,6 +295,18 @@ impl Service {
     /// Sees to it that the exact colours of a view and zoom will be there, behind everybody who waits for an answer.
     pub fn refine(&self, view: &Arc<View>, zoom: Zoom) {
         self.refiner.refine(view, zoom);
+    }
+
+    /// Forgets finished tiles and counts of a dataset, in memory and on disk; gives the number of finished tiles. Waits for the disk.
+    ///
+    /// # Errors
+    /// The cache on disk cannot be written; in memory they are forgotten all the same.
+    pub fn purge(&self, source: &Source, purge: &Purge) -> Result<u64, DiskError> {
+        let version = source.data_version();
+        let in_memory = self.tiles.remove_where(|key| key.digest.is_of_data(version) && purge.takes(key.tile));
+        self.pipeline.forget_counts(version, purge);
+        let on_disk = self.disk.as_ref().map_or(Ok(0), |disk| disk.purge(source.name(), purge))?;
+        Ok(on_disk.max(in_memory as u64))
     }
 
     /// The steps behind the queue, for callers with threads of their own.

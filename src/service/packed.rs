@@ -20,15 +20,23 @@ enum Body {
     U32(Box<[u32]>),
 }
 
+/// Pixels that are looked at together: two cache lines.
+const RUN_PIXELS: usize = 32;
+
 impl PackedGrid {
     pub fn pack(grid: CountGrid) -> PackedGrid {
         let (categories, size) = (grid.categories, grid.size);
-        let (mut occupied, mut highest) = (0usize, 0u32);
-        for &count in &grid.counts {
-            occupied += usize::from(count > 0);
-            highest = highest.max(count);
+        // Run by run, so that the loop is one of vectors, and the runs of zeros, which most are, are not looked at again.
+        let (mut occupied, mut bits, mut runs) = (0usize, 0u32, Vec::new());
+        for (run, counts) in grid.counts.chunks(RUN_PIXELS).enumerate() {
+            let (n, or) = counts.iter().fold((0u32, 0), |(n, or), &count| (n + u32::from(count > 0), or | count));
+            if or > 0 {
+                occupied += n as usize;
+                bits |= or;
+                runs.push(run);
+            }
         }
-        let dense_bytes = match highest {
+        let dense_bytes = match bits {
             0..=0xFF => 1,
             0x100..=0xFFFF => 2,
             _ => 4,
@@ -36,8 +44,12 @@ impl PackedGrid {
         let body = if occupied == 0 {
             Body::Empty
         } else if occupied * 8 < grid.counts.len() * dense_bytes {
-            let entries = grid.counts.iter().enumerate().filter(|(_, count)| **count > 0);
-            Body::Sparse(entries.map(|(index, &count)| (index as u32, count)).collect())
+            let mut entries = Vec::with_capacity(occupied);
+            for start in runs.iter().map(|run| run * RUN_PIXELS) {
+                let counts = grid.counts[start..].iter().take(RUN_PIXELS);
+                entries.extend((start as u32..).zip(counts.copied()).filter(|(_, count)| *count > 0));
+            }
+            Body::Sparse(entries.into_boxed_slice())
         } else {
             match dense_bytes {
                 1 => Body::U8(grid.counts.iter().map(|&count| count as u8).collect()),

@@ -8,7 +8,7 @@ use super::packed::{PackedGrid, PackedValues};
 use super::preview::Pace;
 use super::tile::{Content, Scale, StageTimes, Tile, TileQuality, TileRequest};
 use super::view::View;
-use super::{Digest, Metrics, ServiceError};
+use super::{Digest, Metrics, Purge, ServiceError};
 use crate::encode::{Quality, empty_png, npy, png};
 use crate::engine::{Cancel, CountGrid, Distribution, Selection, ValueDistribution};
 use crate::shade::{
@@ -268,6 +268,11 @@ impl Pipeline {
             }
         }
         Ok(found)
+    }
+
+    /// Forgets counts of a data version.
+    pub(super) fn forget_counts(&self, data_version: &str, purge: &Purge) {
+        self.grids.remove_where(|(digest, tile)| digest.is_of_data(data_version) && purge.takes(*tile));
     }
 
     pub fn cache_stats(&self) -> [(&'static str, CacheStats); 4] {

@@ -114,3 +114,11 @@ pub struct StageTimes {
     pub shade: Duration,
     pub encode: Duration,
 }
+
+impl StageTimes {
+    pub fn add(&mut self, more: &StageTimes) {
+        self.count += more.count;
+        self.shade += more.shade;
+        self.encode += more.encode;
+    }
+}

@@ -78,6 +78,7 @@ impl View {
             Digest::of([counts.to_string().as_str(), style.agg.name(), &manifest.columns[column.0].name])
         });
         let image = Digest::of([counts.to_string().as_str(), &style.canonical()]);
+        let [counts, numbers, image] = [counts, numbers, image].map(|digest| digest.of_data(&manifest.data_version));
         Ok(View { source: source.clone(), filter: Arc::new(filter), by, style, aggregate, counts, numbers, image })
     }
 }

@@ -114,13 +114,21 @@ impl Served {
 
     /// As [`Served::start_command`], with these variables in the environment.
     pub fn start_command_in(command: &[&OsStr], variables: &[(&str, &Path)]) -> Served {
-        let mut child = Command::new(PROGRAM)
-            .args(command)
-            .args(["--listen", "127.0.0.1:0"])
-            .envs(variables.iter().copied())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut program = Command::new(PROGRAM);
+        program.args(command).args(["--listen", "127.0.0.1:0"]).envs(variables.iter().copied());
+        Served::running(program)
+    }
+
+    /// As [`Served::start`], with its log in a file.
+    pub fn start_logged(dataset: &Path, arguments: &[&str], log: &Path) -> Served {
+        let mut program = Command::new(PROGRAM);
+        program.arg("serve").arg(dataset).args(["--listen", "127.0.0.1:0"]).args(arguments);
+        program.stderr(std::fs::File::create(log).unwrap());
+        Served::running(program)
+    }
+
+    fn running(mut program: Command) -> Served {
+        let mut child = program.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let base = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("it said {line:?}")).to_owned();
