@@ -1,16 +1,19 @@
 //! The `pointillist` binary: parses the command line, runs the command, and maps the outcome to an exit code.
 //!
-//! Exit codes: 0 done, 1 failed (one `error: ...` line on stderr), 2 wrong usage (clap's own). Everything else lives in the library.
+//! Exit codes: 0 done, 1 failed (one `error: ...` line on stderr), 2 wrong usage (clap's own), 3 done in part. Everything else lives in the library.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use pointillist::cli::{Cli, is_closed_pipe};
+use pointillist::cli::{Cli, Partial, is_closed_pipe};
 
 /// Count grids are megabytes that live for milliseconds. The system's allocator maps and unmaps each, and the page faults of a
 /// batch of 64 tiles with nine categories cost 180 ms; this one keeps the pages.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The exit code of a command that did some of what it was asked to.
+const PARTIAL: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -21,7 +24,7 @@ fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<Partial>() { ExitCode::from(PARTIAL) } else { ExitCode::FAILURE }
         }
     }
 }

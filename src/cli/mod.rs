@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod prewarm;
 pub mod progress;
 pub mod serve;
+pub mod stop;
 pub mod verify;
 
 use std::io;
@@ -23,7 +24,7 @@ use std::io;
 /// Maps of point data that is too big to draw.
 #[derive(clap::Parser, Debug)]
 #[command(version, arg_required_else_help = true, max_term_width = 110)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage. RUST_LOG=debug shows more on stderr.")]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part. RUST_LOG=debug shows more on stderr.")]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -65,6 +66,11 @@ impl Cli {
         }
     }
 }
+
+/// A command did some of what it was asked to, and what it did is kept: exit code 3.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Partial(pub String);
 
 /// Whether the command failed only because the reader of its output closed the pipe.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {

@@ -5,24 +5,32 @@
 use super::engine::EngineArgs;
 use super::progress::{Progress, Unit};
 use super::serve::parse_bytes;
+use super::{Partial, stop};
 use crate::engine::Cancel;
 use crate::filter::Filter;
-use crate::prewarm::{self, Begin, Format, Job, Plan, Replace, Summary};
-use crate::service::{CacheBudgets, Content, Metrics, Pipeline, Scale, TileRequest, View, ZOOM_MAX_SERVED};
-use crate::world::LonLatBox;
-use anyhow::ensure;
+use crate::prewarm::{self, Area, Begin, Format, Job, Outcome, Plan, Replace, Stop, Summary, Target};
+use crate::service::{CacheBudgets, Content, Metrics, Pipeline, Scale, Source, TileRequest, View, ZOOM_MAX_SERVED};
+use crate::world::{LonLatBox, TileId};
+use anyhow::{Context, ensure};
+use rayon::prelude::*;
+use std::collections::HashMap;
 use std::io::Write;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Make the tiles of a dataset ahead of time, into PMTiles, MBTiles or a folder
+/// Make the tiles of a dataset ahead of time, into a server's cache, PMTiles, MBTiles or a folder
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   pointillist prewarm towers --max-zoom 10 -o towers.pmtiles
   pointillist prewarm towers --min-zoom 4 --max-zoom 12 --bbox -10,35,5,60 --filter \"radio = 'LTE'\" -o lte.mbtiles
+  pointillist prewarm towers --max-zoom 12 --region spain.geojson --cache-dir /var/cache/pointillist \\
+    --filter \"\" --filter \"radio = 'LTE'\" --variant how=log --variant 'how=log&cmap=viridis'
   pointillist prewarm towers --max-zoom 12 --dry-run
-A run that was stopped goes on with --resume; its output is the same, byte for byte.")]
+A run that was stopped goes on with --resume; its output is the same, byte for byte.
+Exit codes: 0 all tiles are there, 1 failed, 2 wrong usage, 3 partial: stopped by Ctrl-C (within 10 seconds) or with tiles that
+could not be made; what was made is kept, and --resume makes the rest.")]
 pub struct PrewarmArgs {
     /// The dataset's folder, or a raw file, which is ingested into a cache folder first
     pub path: PathBuf,
@@ -30,24 +38,45 @@ pub struct PrewarmArgs {
     #[arg(long, value_name = "Z", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=i64::from(ZOOM_MAX_SERVED)))]
     pub min_zoom: u8,
 
-    #[arg(long, value_name = "Z", value_parser = clap::value_parser!(u8).range(0..=i64::from(ZOOM_MAX_SERVED)))]
-    pub max_zoom: u8,
+    #[arg(long, value_name = "Z", required_unless_present = "tile_list", value_parser = clap::value_parser!(u8).range(0..=i64::from(ZOOM_MAX_SERVED)))]
+    pub max_zoom: Option<u8>,
 
     /// Only tiles that touch this box, in degrees: west,south,east,north. May be given several times
     #[arg(long, value_name = "W,S,E,N", allow_hyphen_values = true)]
     pub bbox: Vec<LonLatBox>,
 
-    /// Only points that pass this CQL2 text
-    #[arg(long, value_name = "CQL2", default_value = "")]
-    pub filter: String,
+    /// Only tiles that touch the polygons of this GeoJSON file (or a --bbox). May be given several times
+    #[arg(long, value_name = "FILE")]
+    pub region: Vec<PathBuf>,
 
-    /// A style parameter, as in a tile's URL. May be given several times
+    /// Only the tiles of this file, one z/x/y a line
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bbox", "region"])]
+    pub tile_list: Option<PathBuf>,
+
+    /// Only points that pass this CQL2 text. Given several times, with --cache-dir, tiles are made for each
+    #[arg(long, value_name = "CQL2")]
+    pub filter: Vec<String>,
+
+    /// A style parameter, as in a tile's URL. May be given several times: together they are one style
     #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub style: Vec<(String, String)>,
 
+    /// A style of its own on top of --style, as the query of a tile's URL, such as how=log&cmap=viridis. Given several times, with
+    /// --cache-dir, tiles are made in each
+    #[arg(long, value_name = "QUERY", value_parser = names_and_values)]
+    pub variant: Vec<Pairs>,
+
     /// What to write: X.pmtiles, X.mbtiles, or a folder of z/x/y.png
-    #[arg(short, long, value_name = "OUTPUT", required_unless_present = "dry_run")]
+    #[arg(short, long, value_name = "OUTPUT", required_unless_present_any = ["dry_run", "cache_dir"], conflicts_with = "cache_dir")]
     pub output: Option<PathBuf>,
+
+    /// The folder of `serve --cache-dir`: its server finds the tiles there. Those that it has are not made again
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Disk space for --cache-dir; beyond it the tiles go that were not used for longest
+    #[arg(long, value_name = "SIZE", default_value = "10GB", value_parser = parse_bytes)]
+    pub cache_dir_size: usize,
 
     /// Say how many tiles there are, and about how long they take and how large they are; make none
     #[arg(long)]
@@ -57,9 +86,22 @@ pub struct PrewarmArgs {
     #[arg(long)]
     pub resume: bool,
 
-    /// Replace the output if it exists
+    /// Replace the output if it exists, and tiles that a cache has
     #[arg(long)]
     pub force: bool,
+
+    /// Wait while the machine's load of the last minute is above this, so that live traffic goes first. A prewarm itself is a load of
+    /// as many as it has threads
+    #[arg(long, value_name = "LOAD")]
+    pub max_load: Option<f64>,
+
+    /// Threads that make tiles; by default as many as there are cores
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+
+    /// Tiles that may fail before the run does
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub max_errors: u64,
 
     /// Memory for counts and selections
     #[arg(long, value_name = "SIZE", default_value = "512MB", value_parser = parse_bytes)]
@@ -73,50 +115,141 @@ pub struct PrewarmArgs {
     pub json: bool,
 }
 
+/// Names and values of a query.
+pub type Pairs = Arc<[(String, String)]>;
+
 /// Tiles that an estimate makes, spread over the plan.
 const SAMPLE_TILES: usize = 200;
 
+/// Styles and filters together: each has a selection, and a scale for every zoom.
+const VIEWS_MAX: usize = 256;
+
 pub fn run(args: PrewarmArgs) -> anyhow::Result<()> {
-    ensure!(
-        args.min_zoom <= args.max_zoom,
-        "--min-zoom {} is above --max-zoom {}: exchange them",
-        args.min_zoom,
-        args.max_zoom
-    );
-    let format = match &args.output {
-        Some(output) => Format::of(output).map_err(|extension| {
-            anyhow::anyhow!("'.{extension}' is no output: name it X.pmtiles, X.mbtiles, or a folder without an extension")
-        })?,
-        None => Format::Folder,
-    };
-    let source = Arc::new(super::serve::opened(&args.path, &args.engine)?);
-    let filter = Filter::parse(&args.filter, source.dataset())?;
-    let pairs = args.style.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let view = Arc::new(View::new(&source, filter, pairs)?);
-    let pipeline = Pipeline::new(&CacheBudgets::of(args.cache_size), Arc::new(Metrics::new()));
-    let selection = pipeline.selection(&view, &Cancel::never())?;
-    let plan = Plan::of(&source, &selection, args.min_zoom, args.max_zoom, &args.bbox);
-    if args.dry_run {
-        return estimate(&plan, &view, &pipeline, args.json);
+    let area = area(&args)?;
+    let zooms = zooms(&args, &area)?;
+    let target = target(&args)?;
+    if let Some(threads) = args.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")?;
     }
+    let source = Arc::new(super::serve::opened(&args.path, &args.engine)?);
+    let pipeline = Pipeline::new(&CacheBudgets::of(args.cache_size), Arc::new(Metrics::new()));
+    let views = views(&args, &source)?;
+    let planned = planned(&views, &source, &pipeline, &zooms, &area)?;
+    let Some(target) = target.filter(|_| !args.dry_run) else {
+        return estimate(&planned, &pipeline, args.json);
+    };
     let job = Job {
-        view,
-        zoom_min: args.min_zoom,
-        zoom_max: args.max_zoom,
-        boxes: args.bbox,
-        output: args.output.expect("clap asks for it unless --dry-run"),
-        format,
+        views: planned,
+        zooms,
+        area,
+        target,
         begin: if args.resume { Begin::Resume } else { Begin::Afresh },
         replace: if args.force { Replace::Always } else { Replace::Never },
+        load_max: args.max_load,
+        errors_max: args.max_errors,
     };
-    let progress = Progress::start("prewarm", Unit::Tiles, Some(plan.tiles.len() as u64));
+    let stop = Arc::new(Stop::new());
+    let (asked, overdue) = (stop.clone(), stop.clone());
+    let on_stop = move || {
+        eprintln!("stopping: the tiles under way are finished and kept");
+        asked.ask();
+    };
+    stop::at_signal(on_stop, move || overdue.give_up()).context("cannot wait for Ctrl-C")?;
+    let tiles = job.views.iter().map(|(_, plan)| plan.tiles.len() as u64).sum();
+    let progress = Progress::start("prewarm", Unit::Tiles, Some(tiles));
     let on_batch = |tiles: u64, bytes: u64| {
         progress.advance(tiles);
         progress.count_beside(bytes);
     };
-    let summary = prewarm::run(&job, &plan, &pipeline, &on_batch)?;
+    let summary = prewarm::run(&job, &pipeline, &stop, &on_batch)?;
     progress.finish();
-    print(&summary, args.json)
+    print(&summary, args.json)?;
+    match summary.outcome {
+        Outcome::Complete => Ok(()),
+        Outcome::Stopped | Outcome::Partial => {
+            let lacking = summary.tiles - summary.made - summary.found;
+            Err(Partial(format!("{lacking} of {} tiles are not made: run it again with --resume", summary.tiles)).into())
+        }
+    }
+}
+
+fn area(args: &PrewarmArgs) -> anyhow::Result<Area> {
+    let read = |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+    if let Some(path) = &args.tile_list {
+        return Area::listed(&read(path)?).with_context(|| format!("{} is no list of tiles", path.display()));
+    }
+    let boxes = args.bbox.iter().fold(Area::world(), |area, bbox| area.with_box(*bbox));
+    args.region.iter().try_fold(boxes, |area, path| {
+        area.with_geojson(&read(path)?).with_context(|| format!("{} is no region", path.display()))
+    })
+}
+
+/// As the flags say; of a list without them, from its smallest to its largest.
+fn zooms(args: &PrewarmArgs, area: &Area) -> anyhow::Result<RangeInclusive<u8>> {
+    let listed = area.tiles().unwrap_or_default();
+    let deepest = listed.iter().map(|tile| tile.z()).max().unwrap_or(0);
+    ensure!(deepest <= ZOOM_MAX_SERVED, "the list has tiles of zoom {deepest}, and zooms end at {ZOOM_MAX_SERVED}");
+    let max = args.max_zoom.unwrap_or(deepest);
+    let min = listed.iter().map(|tile| tile.z()).min().unwrap_or(0).max(args.min_zoom).min(max);
+    ensure!(args.min_zoom <= max, "--min-zoom {} is above --max-zoom {max}: exchange them", args.min_zoom);
+    Ok(min..=max)
+}
+
+fn target(args: &PrewarmArgs) -> anyhow::Result<Option<Target>> {
+    if let Some(folder) = &args.cache_dir {
+        return Ok(Some(Target::Cache { folder: folder.clone(), budget_bytes: args.cache_dir_size as u64 }));
+    }
+    let Some(path) = &args.output else { return Ok(None) };
+    let format = Format::of(path).map_err(|extension| {
+        anyhow::anyhow!("'.{extension}' is no output: name it X.pmtiles, X.mbtiles, or a folder without an extension")
+    })?;
+    Ok(Some(Target::File { path: path.clone(), format }))
+}
+
+/// Every filter in every style, each once.
+fn views(args: &PrewarmArgs, source: &Arc<Source>) -> anyhow::Result<Vec<Arc<View>>> {
+    let everything = [String::new()];
+    let filters = if args.filter.is_empty() { &everything[..] } else { &args.filter };
+    let plain = [Pairs::from([])];
+    let variants = if args.variant.is_empty() { &plain[..] } else { &args.variant };
+    ensure!(filters.len() * variants.len() <= VIEWS_MAX, "{} filters in {} styles are more than {VIEWS_MAX}", filters.len(), variants.len());
+    let mut views: Vec<Arc<View>> = Vec::new();
+    for text in filters {
+        for variant in variants {
+            let filter = Filter::parse(text, source.dataset()).with_context(|| format!("the filter \"{text}\" is wrong"))?;
+            let is_changed = |name: &str| variant.iter().any(|(changed, _)| changed == name);
+            let base = args.style.iter().filter(|(name, _)| !is_changed(name));
+            let pairs = base.chain(variant.iter()).map(|(name, value)| (name.as_str(), value.as_str()));
+            let view = View::new(source, filter, pairs)?;
+            if views.iter().all(|known| known.image != view.image) {
+                views.push(Arc::new(view));
+            }
+        }
+    }
+    Ok(views)
+}
+
+type Planned = Vec<(Arc<View>, Arc<Plan>)>;
+
+/// Views that count the same points have one plan.
+fn planned(
+    views: &[Arc<View>],
+    source: &Source,
+    pipeline: &Pipeline,
+    zooms: &RangeInclusive<u8>,
+    area: &Area,
+) -> anyhow::Result<Planned> {
+    let mut plans = HashMap::new();
+    let mut planned = Vec::new();
+    for view in views {
+        let plan = match plans.get(&view.counts) {
+            Some(plan) => Arc::clone(plan),
+            None => Arc::new(Plan::of(source, &*pipeline.selection(view, &Cancel::never())?, zooms, area)),
+        };
+        plans.insert(view.counts, plan.clone());
+        planned.push((view.clone(), plan));
+    }
+    Ok(planned)
 }
 
 fn print(summary: &Summary, json: bool) -> anyhow::Result<()> {
@@ -125,12 +258,12 @@ fn print(summary: &Summary, json: bool) -> anyhow::Result<()> {
         writeln!(stdout, "{}", serde_json::to_string_pretty(summary)?)?;
         return Ok(());
     }
-    let Summary { tiles, made, tile_bytes, output_bytes, seconds, .. } = summary;
+    let Summary { tiles, made, found, tile_bytes, output_bytes, seconds, .. } = summary;
     let worked = summary.count_seconds + summary.shade_seconds + summary.encode_seconds;
     let share = |part: f64| if worked > 0.0 { part / worked * 100.0 } else { 0.0 };
     writeln!(
         stdout,
-        "{tiles} tiles ({made} made now), {:.1} MB of images, {:.1} MB written, {seconds:.1} s, {:.0} tiles/s: {}",
+        "{tiles} tiles ({made} made now, {found} before), {:.1} MB of images, {:.1} MB written, {seconds:.1} s, {:.0} tiles/s: {}",
         *tile_bytes as f64 / 1e6,
         *output_bytes as f64 / 1e6,
         *made as f64 / seconds.max(1e-9),
@@ -138,47 +271,66 @@ fn print(summary: &Summary, json: bool) -> anyhow::Result<()> {
     )?;
     writeln!(
         stdout,
-        "of the threads' time: counting {:.0} %, shading {:.0} %, encoding {:.0} %",
+        "of the threads' time: counting {:.0} %, shading {:.0} %, encoding {:.0} %; {:.1} s for the output, {:.1} s waited for the load",
         share(summary.count_seconds),
         share(summary.shade_seconds),
-        share(summary.encode_seconds)
+        share(summary.encode_seconds),
+        summary.write_seconds,
+        summary.waited_seconds,
     )?;
+    if summary.failed > 0 {
+        writeln!(stdout, "{} tiles could not be made", summary.failed)?;
+    }
+    if summary.evicted > 0 {
+        writeln!(stdout, "{} tiles had to go for room: give more with --cache-dir-size", summary.evicted)?;
+    }
     Ok(())
 }
 
 /// Exactly how many tiles, and about how many bytes and seconds, from a sample.
-fn estimate(plan: &Plan, view: &Arc<View>, pipeline: &Pipeline, json: bool) -> anyhow::Result<()> {
-    let step = plan.tiles.len().div_ceil(SAMPLE_TILES).max(1);
-    let sample: Vec<_> = plan.tiles.iter().copied().step_by(step).collect();
-    let never = Cancel::never();
-    let request = |tile| TileRequest { view: view.clone(), tile, scale: Scale::One, content: Content::Png };
-    // What a zoom's first tile prepares for the others is not the price of a tile.
-    for tile in &sample {
-        pipeline.tile(&request(*tile), &never)?;
-    }
+fn estimate(planned: &Planned, pipeline: &Pipeline, json: bool) -> anyhow::Result<()> {
+    let all: Vec<(&Arc<View>, TileId)> =
+        planned.iter().flat_map(|(view, plan)| plan.tiles.iter().map(move |&tile| (view, tile))).collect();
+    let is_exact = planned.iter().all(|(_, plan)| plan.is_exact);
+    let step = all.len().div_ceil(SAMPLE_TILES).max(1);
+    let sample: Vec<_> = all.iter().step_by(step).collect();
+    // What a zoom's first tile prepares for the others is the same however many there are.
     let started = Instant::now();
-    let mut bytes = 0;
-    for tile in &sample {
-        bytes += pipeline.tile(&request(*tile), &never)?.bytes.len();
+    for (view, plan) in planned {
+        prewarm::prepare(view, plan, pipeline, &Stop::new())?;
     }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let scale = plan.tiles.len() as f64 / sample.len().max(1) as f64;
-    let seconds = started.elapsed().as_secs_f64() * scale / cores as f64;
+    let prepared = started.elapsed().as_secs_f64();
+    let made = |(view, tile): &&(&Arc<View>, TileId)| {
+        let request = TileRequest { view: Arc::clone(view), tile: *tile, scale: Scale::One, content: Content::Png };
+        pipeline.tile(&request, &Cancel::never()).map(|tile| tile.bytes.len())
+    };
+    let started = Instant::now();
+    let bytes: usize = sample.par_iter().map(made).sum::<Result<usize, _>>()?;
+    let scale = all.len() as f64 / sample.len().max(1) as f64;
+    let seconds = prepared + started.elapsed().as_secs_f64() * scale;
     let megabytes = bytes as f64 * scale / 1e6;
+    let mut zooms: Vec<prewarm::ZoomCount> = Vec::new();
+    for more in planned.iter().flat_map(|(_, plan)| plan.zooms()) {
+        match zooms.iter_mut().find(|zoom| zoom.zoom == more.zoom) {
+            Some(zoom) => zoom.tiles += more.tiles,
+            None => zooms.push(more),
+        }
+    }
+    zooms.sort_by_key(|zoom| zoom.zoom);
     let mut stdout = std::io::stdout().lock();
     if json {
         let answer = serde_json::json!({
-            "tiles": plan.tiles.len(), "exact": plan.is_exact, "zooms": plan.zooms(),
+            "tiles": all.len(), "exact": is_exact, "views": planned.len(), "zooms": zooms,
             "estimated_bytes": (megabytes * 1e6) as u64, "estimated_seconds": seconds,
         });
         writeln!(stdout, "{}", serde_json::to_string_pretty(&answer)?)?;
         return Ok(());
     }
-    for zoom in plan.zooms() {
+    for zoom in &zooms {
         writeln!(stdout, "zoom {:>2}  {:>12} tiles", zoom.zoom, zoom.tiles)?;
     }
-    let exactly = if plan.is_exact { "exactly" } else { "at most" };
-    writeln!(stdout, "{exactly} {} tiles, about {megabytes:.1} MB and {seconds:.0} s", plan.tiles.len())?;
+    let exactly = if is_exact { "exactly" } else { "at most" };
+    writeln!(stdout, "{exactly} {} tiles, about {megabytes:.1} MB and {seconds:.0} s", all.len())?;
     Ok(())
 }
 
@@ -187,4 +339,8 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
         None => Err(format!("'{text}' is no NAME=VALUE, such as how=log")),
     }
+}
+
+fn names_and_values(text: &str) -> Result<Pairs, String> {
+    text.split('&').filter(|pair| !pair.is_empty()).map(name_and_value).collect()
 }

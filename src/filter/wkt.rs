@@ -30,7 +30,7 @@ impl Shape {
 
     /// The shape on the world grid. A polygon that leaves the world on one side (longitudes over 180 degrees) enters it on
     /// the other; edges are straight on the map.
-    pub(super) fn region(&self) -> Region {
+    pub fn region(&self) -> Region {
         match self {
             Shape::Box(degrees) => Region::of_boxes(degrees.world_boxes()),
             Shape::Polygons(polygons) => {

@@ -1,31 +1,41 @@
-//! Prewarming: all tiles of a view, made ahead of time, into a file or folder that any tile server can serve.
+//! Prewarming: all tiles of views, made ahead of time, into a server's cache or into a file or folder that any tile server can serve.
 //!
 //! ```text
+//! area    where tiles are wanted: boxes, polygons, a list
 //! plan    which tiles have points, exactly, from the index and the selection: empty subtrees are never entered
-//! work    tiles made so far, in a SQLite file beside the output; kill -9 loses at most one batch
+//! sink    the cache, or a work file: tiles made so far, in SQLite beside the output; kill -9 loses at most a few batches
 //! output  PMTiles, MBTiles or a folder, written from the work file in a fixed order and renamed into place
+//! pace    yields to other work, and ends early when told to
 //! ```
 //!
 //! So a resumed run makes only what is missing, and its output is byte for byte that of a run that was never stopped.
 
+mod area;
 mod output;
+mod pace;
 mod plan;
+mod sink;
 mod work;
 
+pub use area::{Area, AreaError};
 pub use output::Format;
+pub use pace::Stop;
 pub use plan::{Plan, ZoomCount};
 
-use crate::engine::Cancel;
-use crate::service::{Content, Pipeline, Scale, ServiceError, TileRequest, View};
-use crate::world::{LonLatBox, TileId};
+use crate::service::disk::DiskError;
+use crate::service::{Pipeline, ServiceError, StageTimes, View};
+use crate::world::{TileId, Zoom};
+use bytes::Bytes;
+use pace::{Pace, load_average};
 use rayon::prelude::*;
 use serde::Serialize;
+use sink::{Sink, request};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use thiserror::Error;
-use work::WorkFile;
 
 /// Tiles of one batch: what a kill may lose, and what is written in one transaction. At a millisecond a tile and two cores, a
 /// batch takes an eighth of a second.
@@ -38,29 +48,47 @@ const BATCHES_WAITING_MAX: usize = 2;
 pub enum PrewarmError {
     #[error(transparent)]
     Service(#[from] ServiceError),
+    #[error("{failed} tiles could not be made, more than --max-errors {errors_max}; the first, {tile}: {source}")]
+    TooManyErrors { failed: u64, errors_max: u64, tile: String, source: Box<ServiceError> },
     #[error("{} exists already: choose another output, or replace it with --force", .0.display())]
     Exists(PathBuf),
-    #[error("{} was begun for other data, filter, style, zooms or boxes: delete it, or run without --resume", .0.display())]
+    #[error("{} was begun for other data, filter, style, zooms or area: delete it, or run without --resume", .0.display())]
     OtherWork(PathBuf),
+    #[error("a file holds the tiles of one filter and style, and {0} are asked for: run once for each, or use --cache-dir")]
+    SeveralViews(usize),
+    #[error("the machine does not say what its load is ({0}): run without --max-load")]
+    Load(std::io::Error),
     #[error("cannot write {}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
     #[error("cannot use {}: {source}", path.display())]
     Work { path: PathBuf, source: rusqlite::Error },
     #[error("cannot write {}: {source}", path.display())]
     Pmtiles { path: PathBuf, source: pmtiles::PmtError },
+    #[error(transparent)]
+    Cache(#[from] DiskError),
 }
 
 /// What to make.
 pub struct Job {
-    pub view: Arc<View>,
-    pub zoom_min: u8,
-    pub zoom_max: u8,
-    /// Degrees; tiles that touch any of them. Empty: the whole world.
-    pub boxes: Vec<LonLatBox>,
-    pub output: PathBuf,
-    pub format: Format,
+    /// Views with the tiles to make of each.
+    pub views: Vec<(Arc<View>, Arc<Plan>)>,
+    pub zooms: RangeInclusive<u8>,
+    pub area: Area,
+    pub target: Target,
     pub begin: Begin,
     pub replace: Replace,
+    /// The run waits while the machine's load of the last minute is above this.
+    pub load_max: Option<f64>,
+    /// Tiles that may fail before the run does.
+    pub errors_max: u64,
+}
+
+/// Where tiles go.
+#[derive(Clone, Debug)]
+pub enum Target {
+    File { path: PathBuf, format: Format },
+    /// The folder of a server's cache. Tiles that it has are not made again, unless they are to be replaced.
+    Cache { folder: PathBuf, budget_bytes: u64 },
 }
 
 /// What becomes of tiles that an earlier run has made.
@@ -77,95 +105,218 @@ pub enum Replace {
     Always,
 }
 
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// All tiles are where they belong.
+    Complete,
+    /// It was told to stop; what was made is kept.
+    Stopped,
+    /// Some tiles could not be made; the others are kept.
+    Partial,
+}
+
 /// What a run has done.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
+    pub outcome: Outcome,
+    /// The output, or the cache's folder.
     pub output: PathBuf,
-    /// Tiles with points, which are those in the output.
+    /// Tiles with points that were asked for.
     pub tiles: u64,
-    /// Of these, made by this run; the others were there from an earlier one.
+    /// Of these, made by this run.
     pub made: u64,
-    /// Bytes of images, before files that are equal are kept once.
+    /// Of these, made before.
+    pub found: u64,
+    /// Of these, those that could not be made.
+    pub failed: u64,
+    /// Tiles of a cache that had to go for room, perhaps some that this run made.
+    pub evicted: u64,
+    /// Bytes of images made, before files that are equal are kept once.
     pub tile_bytes: u64,
+    /// Of the output, or of the cache's file.
     pub output_bytes: u64,
     pub seconds: f64,
-    /// Share of the threads' time by stage, which sums to the time that the threads worked.
+    /// Of these, those that it waited because of the machine's load.
+    pub waited_seconds: f64,
+    /// The threads' time by stage, which sums to the time that they worked.
     pub count_seconds: f64,
     pub shade_seconds: f64,
     pub encode_seconds: f64,
+    /// What the output was written in, after the tiles were made.
+    pub write_seconds: f64,
 }
 
 /// Who wants to know how far it is: called with tiles and bytes, after every batch.
 pub type OnBatch<'a> = &'a (dyn Fn(u64, u64) + Sync);
 
-/// Makes the tiles of a plan and writes the output.
+/// Makes the tiles of a job and writes the output. One that is told to stop, or lacks tiles that failed, writes no file: what was made
+/// stays in the work file, for `Begin::Resume`, or in the cache.
 ///
 /// # Errors
-/// A tile cannot be made, or something cannot be written. What was made stays in the work file, for `Begin::Resume`.
-pub fn run(job: &Job, plan: &Plan, pipeline: &Pipeline, on_batch: OnBatch<'_>) -> Result<Summary, PrewarmError> {
-    if job.output.exists() && job.replace == Replace::Never {
-        return Err(PrewarmError::Exists(job.output.clone()));
+/// More tiles fail than may, or something cannot be written. What was made stays all the same.
+pub fn run(job: &Job, pipeline: &Pipeline, stop: &Stop, on_batch: OnBatch<'_>) -> Result<Summary, PrewarmError> {
+    if let Target::File { path, .. } = &job.target {
+        if path.exists() && job.replace == Replace::Never {
+            return Err(PrewarmError::Exists(path.clone()));
+        }
+        if job.views.len() != 1 {
+            return Err(PrewarmError::SeveralViews(job.views.len()));
+        }
     }
     let started = Instant::now();
-    let mut work = WorkFile::open(&work_path(&job.output), &identity(job), job.begin)?;
-    let done = work.done()?;
-    let missing: Vec<TileId> = plan.tiles.iter().copied().filter(|tile| !done.contains(tile)).collect();
-    on_batch((plan.tiles.len() - missing.len()) as u64, 0);
-
-    let mut spent = Spent::default();
-    let (to_disk, from_threads) = sync_channel::<Vec<(TileId, bytes::Bytes)>>(BATCHES_WAITING_MAX);
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(|| from_threads.into_iter().try_for_each(|batch| work.add(&batch)));
-        for batch in missing.chunks(BATCH_TILES) {
-            let made = batch.par_iter().map(|&tile| made(job, pipeline, tile)).collect::<Result<Vec<_>, _>>()?;
-            let bytes: usize = made.iter().map(|(tile, _)| tile.1.len()).sum();
-            made.iter().for_each(|(_, times)| spent.add(times));
-            let tiles = made.into_iter().map(|(tile, _)| tile).collect();
-            if to_disk.send(tiles).is_err() {
-                break; // The writer has failed, and says why.
-            }
-            on_batch(batch.len() as u64, bytes as u64);
-        }
-        drop(to_disk);
-        writer.join().expect("the writer does not panic")
-    })?;
-
-    let totals = output::write(job, &work)?;
-    work.remove()?;
+    let mut sink = Sink::open(job)?;
+    let mut pace = Pace::new(job.load_max, &load_average);
+    let mut tally = Tally::default();
+    for (view, plan) in &job.views {
+        let missing = sink.missing(view, &plan.tiles)?;
+        let found = (plan.tiles.len() - missing.len()) as u64;
+        tally.found += found;
+        on_batch(found, 0);
+        let run = Run { pipeline, stop, on_batch, pace: &mut pace, sink: &mut sink, tally: &mut tally };
+        make(job, view, missing, run)?;
+    }
+    let asked: u64 = job.views.iter().map(|(_, plan)| plan.tiles.len() as u64).sum();
+    let outcome = match asked - tally.made - tally.found {
+        0 => Outcome::Complete,
+        lacking if lacking == tally.failed => Outcome::Partial,
+        _ => Outcome::Stopped,
+    };
+    let writing = Instant::now();
+    let written = written(job, sink, outcome)?;
+    let spent = &tally.spent;
     Ok(Summary {
-        output: job.output.clone(),
-        tiles: totals.tiles,
-        made: missing.len() as u64,
-        tile_bytes: totals.bytes,
-        output_bytes: output::size(&job.output)?,
+        outcome,
+        output: written.path,
+        tiles: asked,
+        made: tally.made,
+        found: tally.found,
+        failed: tally.failed,
+        evicted: written.evicted,
+        tile_bytes: tally.bytes,
+        output_bytes: written.bytes,
         seconds: started.elapsed().as_secs_f64(),
+        waited_seconds: pace.waited.as_secs_f64(),
         count_seconds: spent.count.as_secs_f64(),
         shade_seconds: spent.shade.as_secs_f64(),
         encode_seconds: spent.encode.as_secs_f64(),
+        write_seconds: writing.elapsed().as_secs_f64(),
     })
 }
 
-#[derive(Default)]
-struct Spent {
-    count: Duration,
-    shade: Duration,
-    encode: Duration,
-}
-
-impl Spent {
-    fn add(&mut self, times: &crate::service::StageTimes) {
-        self.count += times.count;
-        self.shade += times.shade;
-        self.encode += times.encode;
+/// Prepares what all tiles of a zoom share, so that no thread waits for another one's.
+///
+/// # Errors
+/// As [`Pipeline::tile`].
+pub fn prepare(view: &View, plan: &Plan, pipeline: &Pipeline, stop: &Stop) -> Result<(), ServiceError> {
+    for zoom in plan.zooms() {
+        pipeline.legend(view, Zoom::new(zoom.zoom).expect("a tile has the zoom"), stop.cancel())?;
     }
+    Ok(())
 }
 
-type MadeTile = ((TileId, bytes::Bytes), crate::service::StageTimes);
+struct Run<'a, 'load> {
+    pipeline: &'a Pipeline,
+    stop: &'a Stop,
+    on_batch: OnBatch<'a>,
+    pace: &'a mut Pace<'load>,
+    sink: &'a mut Sink,
+    tally: &'a mut Tally,
+}
 
-fn made(job: &Job, pipeline: &Pipeline, tile: TileId) -> Result<MadeTile, ServiceError> {
-    let request = TileRequest { view: job.view.clone(), tile, scale: Scale::One, content: Content::Png };
-    let image = pipeline.tile(&request, &Cancel::never())?;
-    Ok(((tile, image.bytes), image.times))
+#[derive(Default)]
+struct Tally {
+    made: u64,
+    found: u64,
+    failed: u64,
+    bytes: u64,
+    spent: StageTimes,
+}
+
+/// Makes tiles of one view, until they are made or the run is to stop.
+fn make(job: &Job, view: &Arc<View>, tiles: Vec<TileId>, run: Run<'_, '_>) -> Result<(), PrewarmError> {
+    let Run { pipeline, stop, on_batch, pace, sink, tally } = run;
+    let preparing = Instant::now();
+    let missing = Plan { tiles, is_exact: true };
+    match prepare(view, &missing, pipeline, stop) {
+        // A run that is told to stop while it prepares has not failed.
+        Err(_) if stop.is_asked() => return Ok(()),
+        prepared => prepared?,
+    }
+    tally.spent.count += preparing.elapsed();
+    let (to_disk, from_threads) = sync_channel::<Vec<(TileId, Bytes)>>(BATCHES_WAITING_MAX);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(move || from_threads.into_iter().try_for_each(|batch| sink.add(view, &batch)));
+        let mut made_all = Ok(());
+        for batch in missing.tiles.chunks(BATCH_TILES) {
+            if let Err(error) = pace.wait(stop) {
+                made_all = Err(error);
+                break;
+            }
+            if stop.is_asked() {
+                break;
+            }
+            let made: Vec<_> = batch.par_iter().map(|&tile| (tile, pipeline.tile(&request(view, tile), stop.cancel()))).collect();
+            let mut images = Vec::with_capacity(made.len());
+            let mut bytes = 0;
+            for (tile, image) in made {
+                match image {
+                    Ok(image) => {
+                        tally.spent.add(&image.times);
+                        bytes += image.bytes.len() as u64;
+                        images.push((tile, image.bytes));
+                    }
+                    Err(ServiceError::Cancelled) if stop.is_asked() => {}
+                    Err(source) => {
+                        tally.failed += 1;
+                        let (failed, errors_max) = (tally.failed, job.errors_max);
+                        if failed > errors_max && made_all.is_ok() {
+                            let tile = format!("{}/{}/{}", tile.z(), tile.x(), tile.y());
+                            made_all = Err(PrewarmError::TooManyErrors { failed, errors_max, tile, source: Box::new(source) });
+                        }
+                    }
+                }
+            }
+            let tiles = images.len() as u64;
+            if to_disk.send(images).is_err() {
+                break; // The writer has failed, and says why.
+            }
+            tally.made += tiles;
+            tally.bytes += bytes;
+            on_batch(tiles, bytes);
+            if made_all.is_err() {
+                break;
+            }
+        }
+        drop(to_disk);
+        writer.join().expect("the writer does not panic")?;
+        made_all
+    })
+}
+
+struct Written {
+    path: PathBuf,
+    bytes: u64,
+    evicted: u64,
+}
+
+fn written(job: &Job, sink: Sink, outcome: Outcome) -> Result<Written, PrewarmError> {
+    match (sink, &job.target) {
+        (Sink::Work(work), Target::File { path, format }) => {
+            let (view, _) = &job.views[0];
+            if outcome == Outcome::Complete {
+                output::write(&output::Described { job, view, path }, *format, &work)?;
+                work.remove()?;
+            }
+            let bytes = if path.exists() && outcome == Outcome::Complete { output::size(path)? } else { 0 };
+            Ok(Written { path: path.clone(), bytes, evicted: 0 })
+        }
+        (Sink::Cache { store, evicted, .. }, Target::Cache { folder, .. }) => {
+            Ok(Written { path: folder.clone(), bytes: store.file_bytes()?, evicted })
+        }
+        _ => unreachable!("a sink is opened for its target"),
+    }
 }
 
 /// The work file: beside the output, so that both are on one disk.
@@ -176,6 +327,6 @@ fn work_path(output: &Path) -> PathBuf {
 
 /// What the tiles of a job depend on, as text.
 fn identity(job: &Job) -> String {
-    let boxes: Vec<String> = job.boxes.iter().map(|b| format!("{},{},{},{}", b.west, b.south, b.east, b.north)).collect();
-    format!("{} {} {} {}", job.view.image, job.zoom_min, job.zoom_max, boxes.join(" "))
+    let views: Vec<String> = job.views.iter().map(|(view, _)| view.image.to_string()).collect();
+    format!("{} {} {} {}", views.join(","), job.zooms.start(), job.zooms.end(), job.area.identity())
 }

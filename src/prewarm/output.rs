@@ -2,6 +2,7 @@
 
 use super::work::WorkFile;
 use super::{Job, PrewarmError};
+use crate::service::View;
 use crate::encode::empty_png;
 use crate::world::{LonLatBox, TileId};
 use rusqlite::{Connection, params};
@@ -30,26 +31,37 @@ impl Format {
     }
 }
 
-pub(super) struct Totals {
-    pub tiles: u64,
-    pub bytes: u64,
+/// What an output is called, and says of itself.
+pub(super) struct Described<'a> {
+    pub job: &'a Job,
+    pub view: &'a View,
+    pub path: &'a Path,
 }
 
 /// Writes all tiles of the work file that show anything.
-pub(super) fn write(job: &Job, work: &WorkFile) -> Result<Totals, PrewarmError> {
-    let partial = job.output.with_file_name(format!(
-        ".{}.partial",
-        job.output.file_name().map_or_else(|| "tiles".into(), |name| name.to_string_lossy().into_owned())
-    ));
-    remove(&partial)?;
-    let totals = match job.format {
-        Format::Pmtiles => pmtiles(job, work, &partial)?,
-        Format::Mbtiles => mbtiles(job, work, &partial)?,
-        Format::Folder => folder(work, &partial)?,
+pub(super) fn write(described: &Described<'_>, format: Format, work: &WorkFile) -> Result<(), PrewarmError> {
+    let output = described.path;
+    let name = output.file_name().map_or_else(|| "tiles".into(), |name| name.to_string_lossy().into_owned());
+    let partial = output.with_file_name(format!(".{name}.partial"));
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| PrewarmError::Io { path, source }
     };
-    remove(&job.output)?;
-    fs::rename(&partial, &job.output).map_err(|source| PrewarmError::Io { path: job.output.clone(), source })?;
-    Ok(totals)
+    remove(&partial)?;
+    match format {
+        Format::Pmtiles => pmtiles(described, work, &partial)?,
+        Format::Mbtiles => mbtiles(described, work, &partial)?,
+        Format::Folder => folder(work, &partial)?,
+    }
+    // On the disk before it has its name: a file that bears it is whole.
+    File::open(&partial).and_then(|file| file.sync_all()).map_err(failed(&partial))?;
+    remove(output)?;
+    fs::rename(&partial, output).map_err(failed(output))
+}
+
+/// Whether an image is that of an empty tile: to every reader the same as a tile that is not there.
+pub(super) fn shows_nothing(image: &[u8]) -> bool {
+    image == empty_png(256)
 }
 
 /// Bytes of a file, or of all files in a folder.
@@ -62,18 +74,19 @@ pub(super) fn size(path: &Path) -> Result<u64, PrewarmError> {
     fs::read_dir(path).map_err(failed)?.map(|entry| size(&entry.map_err(failed)?.path())).sum()
 }
 
-fn pmtiles(job: &Job, work: &WorkFile, path: &Path) -> Result<Totals, PrewarmError> {
+fn pmtiles(described: &Described<'_>, work: &WorkFile, path: &Path) -> Result<(), PrewarmError> {
     let failed = |source| PrewarmError::Pmtiles { path: path.to_owned(), source };
     let file = File::create(path).map_err(|source| PrewarmError::Io { path: path.to_owned(), source })?;
-    let LonLatBox { west, south, east, north } = bounds(job);
+    let LonLatBox { west, south, east, north } = described.bounds();
+    let (zoom_min, zoom_max) = (*described.job.zooms.start(), *described.job.zooms.end());
     let mut writer = pmtiles::PmTilesWriter::new(pmtiles::TileType::Png)
         .tile_compression(pmtiles::Compression::None)
-        .min_zoom(job.zoom_min)
-        .max_zoom(job.zoom_max)
+        .min_zoom(zoom_min)
+        .max_zoom(zoom_max)
         .bounds(west, south, east, north)
         .center((west + east) / 2.0, (south + north) / 2.0)
-        .center_zoom(job.zoom_min)
-        .metadata(metadata(job).to_string())
+        .center_zoom(zoom_min)
+        .metadata(described.metadata().to_string())
         .create(file)
         .map_err(failed)?;
     // Clustered: in the order of PMTiles' ids, which follow Hilbert's curve within a zoom.
@@ -83,17 +96,16 @@ fn pmtiles(job: &Job, work: &WorkFile, path: &Path) -> Result<Totals, PrewarmErr
         tiles.push((pmtiles::TileId::from(coord).value(), coord, tile));
     }
     tiles.sort_unstable_by_key(|(id, _, _)| *id);
-    let mut totals = Totals { tiles: 0, bytes: 0 };
     for (_, coord, tile) in tiles {
-        if let Some(image) = shown(work, tile, &mut totals)? {
+        if let Some(image) = shown(work, tile)? {
             writer.add_tile(coord, &image).map_err(failed)?;
         }
     }
     writer.finalize().map_err(failed)?;
-    Ok(totals)
+    Ok(())
 }
 
-fn mbtiles(job: &Job, work: &WorkFile, path: &Path) -> Result<Totals, PrewarmError> {
+fn mbtiles(described: &Described<'_>, work: &WorkFile, path: &Path) -> Result<(), PrewarmError> {
     let failed = |source| PrewarmError::Work { path: path.to_owned(), source };
     let mut database = Connection::open(path).map_err(failed)?;
     let transaction = database.transaction().map_err(failed)?;
@@ -107,20 +119,20 @@ fn mbtiles(job: &Job, work: &WorkFile, path: &Path) -> Result<Totals, PrewarmErr
              CREATE VIEW tiles AS SELECT zoom_level, tile_column, tile_row, tile_data FROM map JOIN images USING (tile_id);",
         )
         .map_err(failed)?;
-    let LonLatBox { west, south, east, north } = bounds(job);
-    let manifest = &job.view.source.dataset().manifest;
+    let LonLatBox { west, south, east, north } = described.bounds();
+    let (zoom_min, zoom_max) = (*described.job.zooms.start(), *described.job.zooms.end());
+    let manifest = &described.view.source.dataset().manifest;
     let rows = [
         ("name", manifest.title.clone()),
         ("format", "png".to_owned()),
         ("type", "overlay".to_owned()),
         ("version", manifest.data_version.clone()),
         ("attribution", manifest.attribution.clone().unwrap_or_default()),
-        ("minzoom", job.zoom_min.to_string()),
-        ("maxzoom", job.zoom_max.to_string()),
+        ("minzoom", zoom_min.to_string()),
+        ("maxzoom", zoom_max.to_string()),
         ("bounds", format!("{west},{south},{east},{north}")),
-        ("center", format!("{},{},{}", (west + east) / 2.0, (south + north) / 2.0, job.zoom_min)),
+        ("center", format!("{},{},{}", (west + east) / 2.0, (south + north) / 2.0, zoom_min)),
     ];
-    let mut totals = Totals { tiles: 0, bytes: 0 };
     {
         let mut insert = transaction.prepare("INSERT INTO metadata VALUES (?1, ?2)").map_err(failed)?;
         for (name, value) in rows {
@@ -130,7 +142,7 @@ fn mbtiles(job: &Job, work: &WorkFile, path: &Path) -> Result<Totals, PrewarmErr
         let mut keep = transaction.prepare("INSERT INTO images VALUES (?1, ?2)").map_err(failed)?;
         let mut known = std::collections::HashMap::new();
         for tile in work.tiles()? {
-            let Some(image) = shown(work, tile, &mut totals)? else { continue };
+            let Some(image) = shown(work, tile)? else { continue };
             let next = known.len() as i64;
             let digest = xxhash_rust::xxh3::xxh3_128(&image);
             let id = *known.entry(digest).or_insert(next);
@@ -146,59 +158,47 @@ fn mbtiles(job: &Job, work: &WorkFile, path: &Path) -> Result<Totals, PrewarmErr
         .execute_batch("CREATE UNIQUE INDEX map_index ON map (zoom_level, tile_column, tile_row);")
         .map_err(failed)?;
     transaction.commit().map_err(failed)?;
-    Ok(totals)
+    Ok(())
 }
 
-fn folder(work: &WorkFile, path: &Path) -> Result<Totals, PrewarmError> {
+fn folder(work: &WorkFile, path: &Path) -> Result<(), PrewarmError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| PrewarmError::Io { path, source }
     };
     fs::create_dir_all(path).map_err(failed(path))?;
-    let mut totals = Totals { tiles: 0, bytes: 0 };
     for tile in work.tiles()? {
-        let Some(image) = shown(work, tile, &mut totals)? else { continue };
+        let Some(image) = shown(work, tile)? else { continue };
         let column: PathBuf = path.join(tile.z().to_string()).join(tile.x().to_string());
         fs::create_dir_all(&column).map_err(failed(&column))?;
         let file = column.join(format!("{}.png", tile.y()));
         fs::write(&file, image).map_err(failed(&file))?;
     }
-    Ok(totals)
+    Ok(())
 }
 
-/// A tile's image, unless it shows nothing: a tile that is not there and an empty one are the same to every reader.
-fn shown(work: &WorkFile, tile: TileId, totals: &mut Totals) -> Result<Option<Vec<u8>>, PrewarmError> {
+/// A tile's image, unless it shows nothing.
+fn shown(work: &WorkFile, tile: TileId) -> Result<Option<Vec<u8>>, PrewarmError> {
     let image = work.image(tile)?;
-    if image == empty_png(256) {
-        return Ok(None);
-    }
-    totals.tiles += 1;
-    totals.bytes += image.len() as u64;
-    Ok(Some(image))
+    Ok((!shows_nothing(&image)).then_some(image))
 }
 
-fn bounds(job: &Job) -> LonLatBox {
-    match &job.boxes[..] {
-        [] => job.view.source.dataset().manifest.bounds,
-        [first, rest @ ..] => rest.iter().fold(*first, |a, b| LonLatBox {
-            west: a.west.min(b.west),
-            south: a.south.min(b.south),
-            east: a.east.max(b.east),
-            north: a.north.max(b.north),
-        }),
+impl Described<'_> {
+    fn bounds(&self) -> LonLatBox {
+        self.job.area.bounds().unwrap_or(self.view.source.dataset().manifest.bounds)
     }
-}
 
-fn metadata(job: &Job) -> serde_json::Value {
-    let manifest = &job.view.source.dataset().manifest;
-    serde_json::json!({
-        "name": manifest.title,
-        "attribution": manifest.attribution,
-        "type": "overlay",
-        "version": manifest.data_version,
-        "filter": job.view.filter.canonical(),
-        "style": job.view.style.canonical(),
-    })
+    fn metadata(&self) -> serde_json::Value {
+        let manifest = &self.view.source.dataset().manifest;
+        serde_json::json!({
+            "name": manifest.title,
+            "attribution": manifest.attribution,
+            "type": "overlay",
+            "version": manifest.data_version,
+            "filter": self.view.filter.canonical(),
+            "style": self.view.style.canonical(),
+        })
+    }
 }
 
 fn remove(path: &Path) -> Result<(), PrewarmError> {

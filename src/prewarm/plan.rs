@@ -1,11 +1,14 @@
 //! Which tiles to make: those with points, found without counting a pixel.
 
+use super::area::Area;
 use crate::engine::{Selection, SelectionBody};
+use crate::filter::Cover;
 use crate::service::Source;
-use crate::world::{LonLatBox, TileId, WorldBox, Zoom};
+use crate::world::{TileId, Zoom};
 use serde::Serialize;
+use std::ops::RangeInclusive;
 
-/// The tiles of a job, zoom by zoom, along the Z-curve.
+/// The tiles of a job, depth first along the Z-curve, each behind the tiles inside of it: what lies together is made together.
 pub struct Plan {
     pub tiles: Vec<TileId>,
     /// Whether every tile is known to have selected points. Where the engine keeps its selection on a device, tiles that have
@@ -20,37 +23,54 @@ pub struct ZoomCount {
 }
 
 impl Plan {
-    /// The tiles of zooms `zoom_min..=zoom_max` that touch any of `boxes` (everywhere, where there is none) and have points of
-    /// the selection. Boxes that overlap do not make a tile twice.
-    pub fn of(source: &Source, selection: &Selection, zoom_min: u8, zoom_max: u8, boxes: &[LonLatBox]) -> Plan {
-        let wanted: Vec<WorldBox> = boxes.iter().flat_map(LonLatBox::world_boxes).collect();
+    /// The tiles of `zooms` that touch the area and have points of the selection, each once.
+    pub fn of(source: &Source, selection: &Selection, zooms: &RangeInclusive<u8>, area: &Area) -> Plan {
+        let is_exact = selection.filter.is_all() || matches!(selection.body, SelectionBody::Host(_));
         let has_points = |tile: TileId| has_points(source, selection, tile);
-        let mut by_zoom: Vec<Vec<TileId>> = vec![Vec::new(); usize::from(zoom_max) + 1];
-        let mut stack = vec![TileId::from_cell(Zoom::new(0).expect("there is a zoom 0"), 0)];
-        while let Some(tile) = stack.pop() {
-            let bounds = tile.world_box();
-            if !(wanted.is_empty() || wanted.iter().any(|b| b.intersects(&bounds))) || !has_points(tile) {
-                continue;
+        let mut tiles = Vec::new();
+        match area.tiles() {
+            Some(listed) => {
+                tiles.extend(listed.iter().copied().filter(|&tile| zooms.contains(&tile.z()) && has_points(tile)));
+                // The order of the curve: by the first key inside, then the smaller before the larger.
+                tiles.sort_by_key(|tile| (tile.keys().1, std::cmp::Reverse(tile.z())));
             }
-            by_zoom[usize::from(tile.z())].push(tile);
-            if tile.z() < zoom_max {
-                // Reversed, so that the stack gives them back along the curve.
-                stack.extend(tile.children().expect("zooms end at 24").into_iter().rev());
+            None => {
+                let world = TileId::from_cell(Zoom::new(0).expect("there is a zoom 0"), 0);
+                Walk { zooms, area, has_points: &has_points, tiles: &mut tiles }.visit(world, Cover::Partly);
             }
         }
-        let is_exact = selection.filter.is_all() || matches!(selection.body, SelectionBody::Host(_));
-        Plan { tiles: by_zoom.into_iter().skip(usize::from(zoom_min)).flatten().collect(), is_exact }
+        Plan { tiles, is_exact }
     }
 
     pub fn zooms(&self) -> Vec<ZoomCount> {
-        let mut zooms: Vec<ZoomCount> = Vec::new();
-        for tile in &self.tiles {
-            match zooms.last_mut() {
-                Some(last) if last.zoom == tile.z() => last.tiles += 1,
-                _ => zooms.push(ZoomCount { zoom: tile.z(), tiles: 1 }),
+        let mut tiles = [0u64; 256];
+        self.tiles.iter().for_each(|tile| tiles[usize::from(tile.z())] += 1);
+        (0..=u8::MAX).zip(tiles).filter(|&(_, tiles)| tiles > 0).map(|(zoom, tiles)| ZoomCount { zoom, tiles }).collect()
+    }
+}
+
+struct Walk<'a> {
+    zooms: &'a RangeInclusive<u8>,
+    area: &'a Area,
+    has_points: &'a dyn Fn(TileId) -> bool,
+    tiles: &'a mut Vec<TileId>,
+}
+
+impl Walk<'_> {
+    /// Subtrees without points, and those outside of the area, are never entered.
+    fn visit(&mut self, tile: TileId, parent: Cover) {
+        let cover = if parent == Cover::Inside { parent } else { self.area.cover(tile) };
+        if cover == Cover::Outside || !(self.has_points)(tile) {
+            return;
+        }
+        if tile.z() < *self.zooms.end() {
+            for child in tile.children().expect("zooms end at 24") {
+                self.visit(child, cover);
             }
         }
-        zooms
+        if self.zooms.contains(&tile.z()) {
+            self.tiles.push(tile);
+        }
     }
 }
 

@@ -83,16 +83,16 @@ fn a_filter_and_overlapping_boxes_make_each_tile_once() {
 
 #[test]
 fn a_killed_run_is_resumed_to_the_same_bytes() {
-    let sample = Sample::new(20_000);
+    let sample = Sample::new(2500);
     let path = |name: &str| sample.folder.path().join(name);
     for extension in ["pmtiles", "mbtiles"] {
         let (whole, resumed) = (path(&format!("whole.{extension}")), path(&format!("resumed.{extension}")));
-        done(&prewarm(&sample, &["--max-zoom", "9", "-o", whole.to_str().unwrap()]));
+        done(&prewarm(&sample, &["--max-zoom", "7", "-o", whole.to_str().unwrap()]));
 
         let mut child = Command::new(PROGRAM)
             .arg("prewarm")
             .arg(sample.dataset())
-            .args(["--max-zoom", "9", "-o", resumed.to_str().unwrap()])
+            .args(["--max-zoom", "7", "-o", resumed.to_str().unwrap()])
             .stderr(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
@@ -105,7 +105,7 @@ fn a_killed_run_is_resumed_to_the_same_bytes() {
         child.wait().unwrap();
         assert!(!resumed.exists(), "a killed run leaves no output");
 
-        let again = prewarm(&sample, &["--max-zoom", "9", "-o", resumed.to_str().unwrap(), "--resume", "--json"]);
+        let again = prewarm(&sample, &["--max-zoom", "7", "-o", resumed.to_str().unwrap(), "--resume", "--json"]);
         let summary: serde_json::Value = serde_json::from_str(&done(&again)).unwrap();
         assert!(summary["made"].as_u64() < summary["tiles"].as_u64(), "it made all tiles again: {summary}");
         assert_eq!(std::fs::read(&whole).unwrap(), std::fs::read(&resumed).unwrap());
@@ -141,6 +141,179 @@ fn what_cannot_be_written_is_said() {
     assert_eq!(std::fs::read(&taken).unwrap(), b"mine");
     let usage = prewarm(&sample, &["--max-zoom", "3"]);
     assert_eq!(usage.status.code(), Some(2));
+}
+
+/// The tiles of a folder of z/x/y.png.
+fn in_folder(folder: &Path) -> BTreeSet<TileId> {
+    let entries = |path: &Path| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let number = |path: &Path| path.file_stem().unwrap().to_str().unwrap().parse::<u32>().unwrap();
+    let mut found = BTreeSet::new();
+    for zoom in entries(folder) {
+        for column in entries(&zoom) {
+            found.extend(entries(&column).map(|file| TileId::new(number(&zoom) as u8, number(&column), number(&file)).unwrap()));
+        }
+    }
+    found
+}
+
+#[test]
+fn a_region_and_a_list_say_which_tiles() {
+    let sample = Sample::new(3000);
+    let path = |name: &str| sample.folder.path().join(name);
+    // The east without its north, twice over.
+    let ring = "[[0,-80],[180,-80],[180,0],[0,0],[0,-80]]";
+    let geojson = format!(
+        r#"{{"type":"FeatureCollection","features":[
+            {{"type":"Feature","properties":{{}},"geometry":{{"type":"Polygon","coordinates":[{ring}]}}}},
+            {{"type":"Feature","properties":{{}},"geometry":{{"type":"MultiPolygon","coordinates":[[{ring}]]}}}}]}}"#
+    );
+    std::fs::write(path("region.geojson"), geojson).unwrap();
+    let region = path("region.geojson");
+    let output = path("region");
+    let arguments = ["--min-zoom", "3", "--max-zoom", "5", "--region", region.to_str().unwrap(), "-o", output.to_str().unwrap()];
+    done(&prewarm(&sample, &arguments));
+    let inside = |tile: &TileId| {
+        // An edge touches the tiles on both sides of it.
+        let middle = 1 << (tile.z() - 1);
+        tile.x() >= middle - 1 && tile.y() >= middle - 1
+    };
+    let within = |tile: &TileId| tile.x() >= 1 << (tile.z() - 1) && tile.y() >= 1 << (tile.z() - 1);
+    let all = occupied(&sample, 3..=5, |_| true);
+    let found = in_folder(&output);
+    assert!(found.iter().all(inside) && all.iter().filter(|tile| within(tile)).all(|tile| found.contains(tile)));
+    assert!(!found.is_empty() && found.len() < all.len());
+
+    let (listed, unlisted): (Vec<_>, Vec<_>) = all.iter().enumerate().partition(|(i, _)| i % 3 == 0);
+    let mut text: String = listed.iter().map(|(_, tile)| format!("{}/{}/{}\n", tile.z(), tile.x(), tile.y())).collect();
+    text += "# nothing is there, and one again\n5/0/31\n";
+    text += text.clone().lines().next().unwrap();
+    std::fs::write(path("list.txt"), text).unwrap();
+    let (list, output) = (path("list.txt"), path("listed"));
+    done(&prewarm(&sample, &["--tile-list", list.to_str().unwrap(), "-o", output.to_str().unwrap()]));
+    assert_eq!(in_folder(&output), listed.into_iter().map(|(_, tile)| *tile).collect());
+    assert!(!unlisted.is_empty());
+    std::fs::write(path("wrong.txt"), "1/0/0\n1/2/0\n").unwrap();
+    let wrong = prewarm(&sample, &["--tile-list", path("wrong.txt").to_str().unwrap(), "--dry-run"]);
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(wrong.status.code() == Some(1) && said.contains("line 2 is '1/2/0'"), "{said}");
+}
+
+#[test]
+fn a_cache_is_filled_with_what_its_server_looks_for() {
+    let sample = Sample::new(2000);
+    let cache = sample.folder.path().join("cache");
+    let folder = cache.to_str().unwrap();
+    let views = ["--filter", "", "--filter", "range < 500", "--variant", "how=log", "--variant", "how=log&cmap=viridis", "--variant", "how=log"];
+    let arguments = [&["--max-zoom", "4", "--style", "min_alpha=80", "--cache-dir", folder, "--json"][..], &views].concat();
+    let summary = |output: &Output| serde_json::from_str::<serde_json::Value>(&done(output)).unwrap();
+    let first = summary(&prewarm(&sample, &arguments));
+    let (all, few) = (occupied(&sample, 0..=4, |_| true), occupied(&sample, 0..=4, |range| range < 500));
+    let tiles = 2 * (all.len() + few.len()) as u64;
+    assert_eq!((&first["tiles"], &first["made"], &first["found"]), (&tiles.into(), &tiles.into(), &0.into()));
+    assert_eq!(first["outcome"], "complete");
+    let again = summary(&prewarm(&sample, &arguments));
+    assert_eq!((&again["made"], &again["found"]), (&0.into(), &tiles.into()), "what is there is not made again");
+    let forced = summary(&prewarm(&sample, &[&arguments[..], &["--force"]].concat()));
+    assert_eq!(forced["made"], tiles);
+    let dry: serde_json::Value = serde_json::from_str(&done(&prewarm(&sample, &[&arguments[..], &["--dry-run"]].concat()))).unwrap();
+    assert_eq!((&dry["tiles"], &dry["exact"], &dry["views"]), (&tiles.into(), &true.into(), &4.into()));
+    let (estimated, made) = (dry["estimated_bytes"].as_f64().unwrap(), first["tile_bytes"].as_f64().unwrap());
+    assert!((0.5..2.0).contains(&(estimated / made)), "{estimated} bytes estimated, {made} made");
+
+    let served = Served::start(&sample.dataset(), &["--cache-dir", folder]);
+    let fresh = Served::start(&sample.dataset(), &[]);
+    for (query, tiles) in [("", &all), ("&filter=range%20%3C%20500", &few)] {
+        for style in ["how=log&min_alpha=80", "min_alpha=80&cmap=viridis&how=log"] {
+            for tile in tiles {
+                let path = format!("/towers/{}/{}/{}.png?{style}{query}", tile.z(), tile.x(), tile.y());
+                let got = served.get(&path);
+                assert_eq!((got.header("x-cache"), &got.body), ("HIT", &fresh.get(&path).body), "{path}");
+            }
+        }
+    }
+    assert_eq!(served.metric("pointillist_tile_cache_requests_total{cache=\"grid\",result=\"miss\"}"), 0.0, "it counted");
+    let several = prewarm(&sample, &[&["--max-zoom", "2", "-o", folder][..], &views, &["--force"]].concat());
+    assert!(String::from_utf8_lossy(&several.stderr).contains("--cache-dir"), "a file holds one style");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_run_that_is_told_to_stop_keeps_what_it_has_and_says_so() {
+    let sample = Sample::new(2000);
+    let path = |name: &str| sample.folder.path().join(name);
+    let (whole, output, cache) = (path("whole.pmtiles"), path("stopped.pmtiles"), path("cache"));
+    done(&prewarm(&sample, &["--max-zoom", "6", "-o", whole.to_str().unwrap()]));
+    // The load is always above -1: it waits until it is told to stop.
+    for target in [["-o", output.to_str().unwrap()], ["--cache-dir", cache.to_str().unwrap()]] {
+        let child = Command::new(PROGRAM)
+            .arg("prewarm")
+            .arg(sample.dataset())
+            .args(["--max-zoom", "6", "--max-load=-1", "--json"])
+            .args(target)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let begun = [path(".stopped.pmtiles.prewarm"), cache.join("tiles.sqlite")];
+        let begun = if target[0] == "-o" { &begun[0] } else { &begun[1] };
+        while !begun.exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let told = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(3), "{said}");
+        assert!(said.contains("stopping") && said.contains("--resume"), "{said}");
+        let summary: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+        assert_eq!((&summary["outcome"], &summary["made"]), (&"stopped".into(), &0.into()));
+    }
+    assert!(!output.exists(), "a file that lacks tiles is not written");
+    let resumed = prewarm(&sample, &["--max-zoom", "6", "--resume", "--max-load=1e9", "-o", output.to_str().unwrap()]);
+    done(&resumed);
+    assert_eq!(std::fs::read(&whole).unwrap(), std::fs::read(&output).unwrap());
+}
+
+#[test]
+fn mbtiles_are_what_the_specification_says_to_the_sqlite_of_python() {
+    let sample = Sample::new(2000);
+    let output = sample.folder.path().join("out.mbtiles");
+    done(&prewarm(&sample, &["--min-zoom", "1", "--max-zoom", "5", "--bbox", "-170,-80,170,80", "-o", output.to_str().unwrap()]));
+    let script = r#"
+import json, sqlite3, sys
+db = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
+metadata = dict(db.execute("SELECT name, value FROM metadata"))
+tiles = db.execute("SELECT zoom_level, tile_column, tile_row, hex(tile_data) FROM tiles").fetchall()
+one = db.execute("SELECT tile_data FROM tiles WHERE zoom_level=? AND tile_column=? AND tile_row=?", tiles[0][:3]).fetchall()
+print(json.dumps({"metadata": metadata, "tiles": tiles, "one": len(one), "integrity": db.execute("PRAGMA integrity_check").fetchone()[0]}))
+"#;
+    let Ok(read) = Command::new("python3").args(["-c", script]).arg(&output).output() else {
+        eprintln!("SKIPPED: mbtiles_are_what_the_specification_says_to_the_sqlite_of_python: python3 is not installed");
+        return;
+    };
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    let read: serde_json::Value = serde_json::from_slice(&read.stdout).unwrap();
+    assert_eq!((&read["integrity"], &read["one"]), (&"ok".into(), &1.into()));
+    let metadata = &read["metadata"];
+    for name in ["name", "format", "type", "version", "minzoom", "maxzoom", "bounds", "center"] {
+        assert!(metadata[name].is_string(), "MBTiles 1.3 wants {name}: {metadata}");
+    }
+    assert_eq!((&metadata["format"], &metadata["minzoom"], &metadata["maxzoom"]), (&"png".into(), &"1".into(), &"5".into()));
+    assert_eq!(metadata["bounds"], "-170,-80,170,80");
+    let served = Served::start(&sample.dataset(), &[]);
+    let tiles = read["tiles"].as_array().unwrap();
+    let mut found = BTreeSet::new();
+    for (i, tile) in tiles.iter().enumerate() {
+        let number = |k: usize| tile[k].as_u64().unwrap();
+        let (z, x, y) = (number(0), number(1), (1 << number(0)) - 1 - number(2));
+        found.insert(TileId::new(z as u8, x as u32, y as u32).unwrap());
+        if i % 11 == 0 {
+            let hex: String = served.get(&format!("/towers/{z}/{x}/{y}.png")).body.iter().map(|byte| format!("{byte:02X}")).collect();
+            assert_eq!(tile[3], hex, "{z}/{x}/{y}");
+        }
+    }
+    assert_eq!(found.len(), tiles.len(), "no tile is there twice");
+    assert_eq!(found, occupied(&sample, 1..=5, |_| true));
 }
 
 /// Tiles that a work file holds so far; 0 while it is not there or busy.
