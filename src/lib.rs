@@ -2,6 +2,7 @@
 //!
 //! The library behind the `pointillist` binary. Modules point one way: see ARCHITECTURE.md.
 
+pub mod archive;
 pub mod bench;
 pub mod cli;
 pub mod crossfilter;

@@ -3,6 +3,7 @@
 //! Arguments, and opening what they name; the work is [`crate::service`]'s and [`crate::server`]'s.
 
 use super::engine::EngineArgs;
+use crate::archive::Archive;
 use crate::dataset::Dataset;
 use crate::server::{self, App, Basemap, Options};
 use crate::service::disk::DiskCache;
@@ -20,10 +21,12 @@ use std::time::Duration;
 #[command(after_help = "Examples:
   pointillist serve towers
   pointillist serve cells.csv.gz
+  pointillist serve towers.pmtiles
   pointillist serve towers ships --listen 0.0.0.0:8080 --cache-size 2GB
 Tiles are at /{dataset}/{z}/{x}/{y}.png, the page at /.")]
 pub struct ServeArgs {
-    /// Datasets: folders that `pointillist ingest` has made, or raw files, which are ingested into a cache folder first
+    /// Datasets: folders that `pointillist ingest` has made, or raw files, which are ingested into a cache folder first; or archives,
+    /// X.pmtiles and X.mbtiles, which are served as they are
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 
@@ -108,6 +111,8 @@ pub fn serve(paths: &[PathBuf], args: ServeOptions) -> anyhow::Result<()> {
     let listener = bound(args.listen)?;
     let mut sources = Vec::new();
     let mut paths_by_name: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let (archives, paths): (Vec<&PathBuf>, Vec<&PathBuf>) = paths.iter().partition(|path| Archive::is_named(path));
+    let archives = archives.into_iter().map(|path| Archive::open(path)).collect::<Result<Vec<_>, _>>()?;
     for path in paths {
         let source = opened(path, &args.engine)?;
         let name = source.name().to_owned();
@@ -133,7 +138,14 @@ pub fn serve(paths: &[PathBuf], args: ServeOptions) -> anyhow::Result<()> {
         ..Limits::default()
     };
     let address = listener.local_addr().context("the socket has no address")?;
-    let mut service = Service::new(sources, limits);
+    for archive in &archives {
+        let name = archive.name();
+        ensure!(
+            !RESERVED_NAMES.contains(&name) && !name.starts_with('_') && !paths_by_name.contains_key(name),
+            "an archive is named '{name}', which is an address of the server or a dataset's: rename the file"
+        );
+    }
+    let mut service = Service::new(sources, limits).with_archives(archives);
     if let Some(folder) = &args.cache_dir {
         service = service.with_disk(DiskCache::open(folder, args.cache_dir_size as u64)?);
     }

@@ -2,7 +2,7 @@
 
 use super::query::{IMAGE, LEGEND, NOTHING, Query, STATS, has_parameter, names_version};
 use super::tiles::{Shape, X_TILE_QUALITY, tile_size, within_deadline};
-use super::{App, Problem, caching};
+use super::{App, Problem, archives, caching};
 use crate::dataset::Value as ColumnValue;
 use crate::service::{Content, Explained, Priority, ServiceError, Source, TileQuality, View, ZOOM_MAX_SERVED};
 use crate::encode::png_of_width;
@@ -31,7 +31,8 @@ pub async fn catalog(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) 
             })
         })
         .collect();
-    Ok(app.document(&headers, JSON, json!({ "datasets": datasets }).to_string(), false))
+    let archives: Vec<Value> = app.service.archives().map(archives::listed).collect();
+    Ok(app.document(&headers, JSON, json!({ "datasets": datasets, "archives": archives }).to_string(), false))
 }
 
 /// `/{dataset}.json`: TileJSON 3.0.0. The request's style and filter are carried into the tiles' URLs.
@@ -45,11 +46,14 @@ pub async fn tile_json(
         let detail = format!("there is nothing at /{}: a dataset's TileJSON is at /{{dataset}}.json", super::query::excerpt(&document));
         return Err(Problem::not_found(detail));
     };
+    let base = app.base_url(&headers)?;
+    if let Some(archive) = app.service.archive(name) {
+        return archives::tile_json(&app, archive, &base, &uri, &headers);
+    }
     let source = app.source(name)?;
     let view = app.view(source, &uri, IMAGE)?;
     let shape = Shape::of_image(&uri)?;
     let manifest = &source.dataset().manifest;
-    let base = app.base_url(&headers)?;
     let center = manifest.bounds.center();
     let body = json!({
         "tilejson": "3.0.0",

@@ -9,6 +9,7 @@
 //! ```
 
 mod basemap;
+mod archives;
 mod caching;
 mod documents;
 mod export;

@@ -33,6 +33,8 @@ const FILTER: &[&str] = &["filter", "filter-lang"];
 /// The version of the data, which makes an answer immutable.
 const VERSION: &[&str] = &["v"];
 
+/// What a stored tile depends on beside its place.
+pub const STORED: Known = Known { scope: "stored", lists: &[VERSION] };
 pub const NOTHING: Known = Known { scope: "nothing", lists: &[] };
 /// All that an image depends on.
 pub const IMAGE: Known = Known { scope: "image", lists: &[FILTER, VERSION, &Style::PARAMETERS, &["format", "tilesize"]] };

@@ -1,7 +1,7 @@
 //! Tiles: `/{dataset}/{z}/{x}/{y}[@2x].{png,npy}`, of 256 pixels a side or, with `tilesize=512`, of twice as many finer ones.
 
 use super::query::{IMAGE, Known, NUMBERS, Query, excerpt, names_version};
-use super::{App, Problem, caching};
+use super::{App, Problem, archives, caching};
 use crate::encode::NpyDtype;
 use crate::service::{
     Answer, Content, Origin, Priority, Scale, ServiceError, TileKey, TileQuality, TileRequest, View,
@@ -45,6 +45,9 @@ pub async fn tile(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    if let Some(archive) = app.service.archive(&dataset) {
+        return archives::tile(&app, archive, [&z, &x, &file], &uri, &headers).await;
+    }
     let source = app.source(&dataset)?;
     let address = Address::parse(&z, &x, &file)?;
     let known = if address.is_image { IMAGE } else { NUMBERS };

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("world", &[]),
     ("generate", &[]),
+    ("archive", &["world"]),
     ("dataset", &["world"]),
     ("filter", &["world", "dataset"]),
     ("ingest", &["world", "dataset", "filter"]),
@@ -17,12 +18,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("points", &["world", "dataset", "filter", "engine"]),
     ("histogram", &["world", "dataset", "filter", "engine"]),
     ("crossfilter", &["world", "dataset", "filter", "engine", "histogram"]),
-    ("service", &["world", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter"]),
-    ("server", &["world", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter", "service"]),
+    ("service", &["world", "archive", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter"]),
+    ("server", &["world", "archive", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter", "service"]),
     ("prewarm", &["world", "dataset", "filter", "engine", "shade", "encode", "service"]),
     ("bench", &["world", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter"]),
     ("cli", &[
-        "world", "generate", "dataset", "filter", "ingest", "engine", "shade", "encode", "points", "histogram", "crossfilter",
+        "world", "archive", "generate", "dataset", "filter", "ingest", "engine", "shade", "encode", "points", "histogram", "crossfilter",
         "service", "server", "prewarm", "bench",
     ]),
 ];
@@ -31,7 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("wgpu", &["src/engine/gpu"]),
     ("axum", &["src/server"]),
-    ("rusqlite", &["src/service", "src/prewarm"]),
+    ("rusqlite", &["src/service", "src/prewarm", "src/archive"]),
     ("arrow", &["src/dataset", "src/ingest", "src/generate", "src/points", "src/filter"]),
     ("parquet", &["src/dataset", "src/ingest", "src/generate", "src/points"]),
 ];
