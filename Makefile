@@ -12,14 +12,14 @@ demo: build
 	@"$$(scripts/target-dir)/release/pointillist" demo towers --rows $(ROWS)
 
 build:
-	@scripts/need cargo
+	@scripts/need cargo cc
 	$(CARGO) build --release --locked
 
 test:
 	@scripts/test
 
 lint:
-	@scripts/need cargo
+	@scripts/need cargo cc
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 page:

@@ -145,9 +145,6 @@ impl Change {
         folders.iter().try_for_each(|folder| sync(folder))?;
         fs::rename(&beside, &manifest).map_err(DatasetError::io("rename to", &manifest))?;
         sync(&self.folder)?;
-        if let Err(error) = remove_unnamed(&self.folder, &next) {
-            tracing::warn!("the new version is in place, and the former one's files are not all removed: {error}");
-        }
         Ok(next)
     }
 
@@ -195,6 +192,15 @@ impl Change {
         let name = format!("parts/{:05}", self.part_next);
         self.part_next += 1;
         name
+    }
+}
+
+impl Drop for Change {
+    /// Removes what the version in place does not name: the former one's files after a change, what was written after a failure.
+    fn drop(&mut self) {
+        if let Err(error) = Manifest::read(&self.folder).and_then(|manifest| remove_unnamed(&self.folder, &manifest)) {
+            tracing::warn!("files that {} no longer needs are left until its next change: {error}", self.folder.display());
+        }
     }
 }
 

@@ -11,10 +11,13 @@ pub enum DatasetError {
     Version { folder: PathBuf, found: u32, expected: u32 },
     #[error("{} is damaged: {what}; ingest the input again", file.display())]
     Damaged { file: PathBuf, what: String },
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    // The cause is part of the sentence, and therefore no `source`: chains of errors are printed whole.
+    #[error("cannot {action} {}: {cause}", path.display())]
+    Io { action: &'static str, path: PathBuf, cause: std::io::Error },
     #[error("{} exists already: choose another output, or replace it with --force", .0.display())]
     Exists(PathBuf),
+    #[error("{} exists already and is no dataset, so it will not be replaced: choose another output", .0.display())]
+    Occupied(PathBuf),
     #[error("another program is changing {}: wait until it is done", .0.display())]
     Busy(PathBuf),
     #[error("{0}")]
@@ -24,7 +27,7 @@ pub enum DatasetError {
 impl DatasetError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> DatasetError {
         let path = path.to_owned();
-        move |source| DatasetError::Io { action, path, source }
+        move |cause| DatasetError::Io { action, path, cause }
     }
 
     pub(crate) fn damaged(file: &Path, what: impl std::fmt::Display) -> DatasetError {

@@ -58,7 +58,7 @@ pub(super) fn write_batch(path: &Path, batch: &RecordBatch) -> Result<(), Datase
     let failed = |error: arrow::error::ArrowError| DatasetError::Io {
         action: "write",
         path: path.to_owned(),
-        source: match error {
+        cause: match error {
             arrow::error::ArrowError::IoError(_, source) => source,
             other => std::io::Error::other(other),
         },

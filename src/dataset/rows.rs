@@ -183,7 +183,7 @@ fn well_known_points(lon: &Float64Array, lat: &Float64Array) -> ArrayRef {
 fn rows_error(path: &Path, error: ParquetError) -> DatasetError {
     match error {
         ParquetError::External(source) => match source.downcast::<std::io::Error>() {
-            Ok(source) => DatasetError::Io { action: "write", path: path.to_owned(), source: *source },
+            Ok(source) => DatasetError::Io { action: "write", path: path.to_owned(), cause: *source },
             Err(other) => DatasetError::Rows(format!("cannot write {}: {other}", path.display())),
         },
         other => DatasetError::Rows(format!("cannot write {}: {other}", path.display())),

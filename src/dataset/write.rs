@@ -74,8 +74,10 @@ impl DatasetWriter {
     pub fn create(target: &Path, replace: Replace) -> Result<DatasetWriter, DatasetError> {
         let is_dataset = target.join(MANIFEST_FILE).is_file();
         let is_empty = fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
-        if target.exists() && !is_empty && !(replace == Replace::Dataset && is_dataset) {
-            return Err(DatasetError::Exists(target.to_owned()));
+        match (target.exists() && !is_empty, is_dataset, replace) {
+            (true, false, _) => return Err(DatasetError::Occupied(target.to_owned())),
+            (true, true, Replace::Never) => return Err(DatasetError::Exists(target.to_owned())),
+            _ => {}
         }
         let parent = parent_of(target);
         fs::create_dir_all(&parent).map_err(DatasetError::io("create", &parent))?;

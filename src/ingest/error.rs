@@ -31,10 +31,11 @@ pub enum IngestError {
     NothingLeft { rows: u64, reasons: String },
     #[error("column '{column}' has over {texts} distinct texts, which do not fit into --memory-limit {limit}: raise the limit, or leave the column out with --columns")]
     TooManyTexts { column: String, texts: usize, limit: String },
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: std::io::Error },
-    #[error("cannot {action} {}: {source}; free some space, or choose another place", path.display())]
-    Full { action: &'static str, path: PathBuf, source: std::io::Error },
+    // The cause is part of the sentence, and therefore no `source`: chains of errors are printed whole.
+    #[error("cannot {action} {}: {cause}", path.display())]
+    Io { action: &'static str, path: PathBuf, cause: std::io::Error },
+    #[error("cannot {action} {}: {cause}; free some space, or choose another place", path.display())]
+    Full { action: &'static str, path: PathBuf, cause: std::io::Error },
     #[error("{0} has no rows under its header: there is nothing to ingest")]
     NoRows(String),
     #[error(transparent)]
@@ -46,11 +47,11 @@ pub enum IngestError {
 impl IngestError {
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> IngestError {
         let path = path.to_owned();
-        move |source| {
+        move |cause| {
             use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-            match source.kind() {
-                StorageFull | QuotaExceeded | FileTooLarge => IngestError::Full { action, path, source },
-                _ => IngestError::Io { action, path, source },
+            match cause.kind() {
+                StorageFull | QuotaExceeded | FileTooLarge => IngestError::Full { action, path, cause },
+                _ => IngestError::Io { action, path, cause },
             }
         }
     }
@@ -68,7 +69,7 @@ impl IngestError {
 impl From<DatasetError> for IngestError {
     fn from(error: DatasetError) -> IngestError {
         match error {
-            DatasetError::Io { action, path, source } => IngestError::io(action, &path)(source),
+            DatasetError::Io { action, path, cause } => IngestError::io(action, &path)(cause),
             other => IngestError::Dataset(other),
         }
     }

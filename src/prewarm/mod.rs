@@ -58,11 +58,11 @@ pub enum PrewarmError {
     SeveralViews(usize),
     #[error("the machine does not say what its load is ({0}): run without --max-load")]
     Load(std::io::Error),
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("cannot use {}: {source}", path.display())]
+    #[error("cannot use {}", path.display())]
     Work { path: PathBuf, source: rusqlite::Error },
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}", path.display())]
     Pmtiles { path: PathBuf, source: pmtiles::PmtError },
     #[error(transparent)]
     Cache(#[from] DiskError),

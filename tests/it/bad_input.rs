@@ -7,6 +7,13 @@ use std::path::Path;
 use std::process::Command;
 use tempfile::tempdir;
 
+/// The causes of an error are said once.
+fn assert_said_once(error: &str) {
+    for cause in ["No space left on device", "File too large", "No such file or directory", "Not a directory", "File exists"] {
+        assert!(error.matches(cause).count() < 2, "the cause is repeated: {error}");
+    }
+}
+
 /// Ingests `bytes` as a file called `name`, which must fail with `code`, leave only the input, and say all of `words`.
 fn fails(name: &str, bytes: &[u8], more: &[&str], code: i32, words: &[&str]) {
     let folder = tempdir().unwrap();
@@ -143,5 +150,70 @@ fn outputs_that_cannot_be_written() {
     let full = run(Command::new("bash").args(["-c", &command]));
     assert_eq!(full.code, Some(1), "{}", full.stderr);
     assert!(full.error().contains("cannot write") && full.error().contains("free"), "{}", full.error());
+    assert_said_once(full.error());
+    assert_said_once(run_missing.error());
+    let within_a_file = input.join("out");
+    let run = pointillist(["ingest", input.to_str().unwrap(), "-o", within_a_file.to_str().unwrap()]);
+    assert!(run.code == Some(1) && run.error().contains(input.to_str().unwrap()), "{}", run.stderr);
+    assert_said_once(run.error());
+    let run = pointillist(["ingest", input.to_str().unwrap(), "-o", input.to_str().unwrap(), "--force"]);
+    assert!(run.code == Some(1) && run.error().contains("no dataset, so it will not be replaced"), "{}", run.stderr);
     assert_only(folder.path(), &["a.csv"]);
+}
+
+/// Goal: wherever a disk becomes full (spilled runs, rows, hot columns, index, the manifest), an ingest says so and leaves nothing, and an
+/// append leaves the dataset as it was. Method: file systems of real memory, smaller and smaller around what is just enough.
+#[test]
+fn a_full_disk_at_every_stage() {
+    let folder = tempdir().unwrap();
+    let mut text = String::from("lon,lat,n,t\n");
+    (0..20_000u32).for_each(|i| text.push_str(&format!("{},{},{},t{}\n", i % 180, i % 80, i.wrapping_mul(2_654_435_761), i % 99)));
+    let input = folder.path().join("a.csv");
+    fs::write(&input, text).unwrap();
+    let (disk, dataset) = (folder.path().join("disk"), folder.path().join("dataset"));
+    fs::create_dir(&disk).unwrap();
+    assert_eq!(pointillist(["ingest".as_ref(), input.as_os_str(), "-o".as_ref(), dataset.as_os_str()]).code, Some(0));
+    // In namespaces of its own, a process may mount without being root; the mount goes with it.
+    let on_a_disk_of = |kilobytes: u32, script: &str| {
+        let script = format!("mount -t tmpfs -o size={kilobytes}k tmpfs \"$DISK\" || exit 99; cd \"$DISK\"; {script}");
+        let variables = [("DISK", disk.as_os_str()), ("IN", input.as_os_str()), ("DATASET", dataset.as_os_str())];
+        let program = ("POINTILLIST", std::ffi::OsStr::new(env!("CARGO_BIN_EXE_pointillist")));
+        run(Command::new("unshare").args(["-Urm", "bash", "-c", &script]).envs(variables).envs([program]))
+    };
+    if !Command::new("unshare").args(["-Urm", "true"]).status().is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: full disks: this system lets no ordinary process mount one");
+        return;
+    }
+    let ingest = "\"$POINTILLIST\" ingest \"$IN\" -o out --memory-limit 1MB 2>&1; code=$?; ls -A; [ $code != 0 ] || \"$POINTILLIST\" verify out; exit $code";
+    let append = "cp -r \"$DATASET\" out || exit 98; before=$(find out -type f | sort; cat out/dataset.json); \"$POINTILLIST\" append out \"$IN\" 2>&1; code=$?; \
+        [ $code = 0 ] || [ \"$before\" = \"$(find out -type f | sort; cat out/dataset.json)\" ] || echo CHANGED; \"$POINTILLIST\" verify out; exit $code";
+    for (script, name) in [(ingest, "ingest"), (append, "append")] {
+        let (mut too_small, mut enough) = (64, 16_384);
+        let mut stages = std::collections::BTreeSet::new();
+        while enough - too_small > 4 {
+            let kilobytes = (too_small + enough) / 2;
+            let run = on_a_disk_of(kilobytes, script);
+            if run.code == Some(98) {
+                too_small = kilobytes; // not even the dataset to append to
+                continue;
+            }
+            if run.code == Some(0) {
+                assert!(run.stdout.contains("is whole"), "{name} on {kilobytes} kB: {}", run.stdout);
+                enough = kilobytes;
+                continue;
+            }
+            assert_eq!(run.code, Some(1), "{name} on {kilobytes} kB: {} {}", run.stdout, run.stderr);
+            let error = run.stdout.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("no error in {}", run.stdout));
+            assert!(error.contains("No space left on device") && error.contains("free some space"), "{error}");
+            assert_said_once(error);
+            stages.insert(error.split(": No space").next().unwrap().rsplit('/').next().unwrap().to_owned());
+            if name == "ingest" {
+                assert!(run.stdout.trim_end().ends_with(error), "{name} on {kilobytes} kB left something: {}", run.stdout);
+            } else {
+                assert!(!run.stdout.contains("CHANGED") && run.stdout.contains("is whole"), "{name} on {kilobytes} kB: {}", run.stdout);
+            }
+            too_small = kilobytes;
+        }
+        assert!(stages.len() >= 2, "{name}: the disk was full at {stages:?} only");
+    }
 }

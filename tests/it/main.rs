@@ -13,6 +13,7 @@ mod filters;
 mod fixtures;
 mod http;
 mod ingest;
+mod needs;
 mod nginx;
 mod prewarm;
 mod real_data;
