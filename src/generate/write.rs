@@ -37,7 +37,7 @@ const CHUNKS_PER_ROW_GROUP: u64 = 4;
 /// Those of `out`, which may then hold a part of the rows.
 pub fn write_rows<T: Table>(table: &T, rows: u64, format: Format, out: &mut (impl Write + Send), written: &(dyn Fn(u64, u64) + Sync)) -> io::Result<()> {
     match format {
-        Format::Csv => write_csv(table, rows, |text| Ok(text), out, written),
+        Format::Csv => write_csv(table, rows, Ok, out, written),
         Format::CsvGz => write_csv(table, rows, gzip, out, written),
         Format::Parquet => write_parquet(table, rows, out, written).map_err(io_error),
     }
