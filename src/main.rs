@@ -17,7 +17,6 @@ const PARTIAL: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr();
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         // `pointillist inspect x | head -1`: the reader has seen enough, nothing went wrong.
@@ -27,18 +26,4 @@ fn main() -> ExitCode {
             if error.is::<Partial>() { ExitCode::from(PARTIAL) } else { ExitCode::FAILURE }
         }
     }
-}
-
-/// Logs go to stderr, so that stdout carries nothing but a command's answer. `RUST_LOG` overrides the levels.
-fn log_to_stderr() {
-    use std::io::IsTerminal;
-    use tracing_subscriber::EnvFilter;
-
-    let levels = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,pointillist=info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(levels)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
 }

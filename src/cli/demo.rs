@@ -1,7 +1,8 @@
 //! `pointillist demo`: a sample, made and served, to see what this is; or the same over real files.
 
 use super::generate::written_to;
-use super::serve::{ServeOptions, serve};
+use super::logging;
+use super::serve::{ServeOptions, serve_logged};
 use crate::generate::{Generation, Kind};
 use crate::ingest::cache;
 use anyhow::Context;
@@ -33,8 +34,9 @@ pub struct DemoArgs {
 }
 
 pub fn run(args: DemoArgs) -> anyhow::Result<()> {
+    logging::start(args.options.configured(&args.paths)?.log.format);
     if !args.paths.is_empty() {
-        return serve(&args.paths, args.options);
+        return serve_logged(&args.paths, args.options);
     }
     let kind = match args.kind {
         Kind::Towers => "towers",
@@ -47,5 +49,5 @@ pub fn run(args: DemoArgs) -> anyhow::Result<()> {
     if !sample.exists() {
         written_to(&sample, Generation { kind: args.kind, rows: args.rows, seed: 1 })?;
     }
-    serve(&[sample], args.options)
+    serve_logged(&[sample], args.options)
 }

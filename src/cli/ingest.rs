@@ -3,6 +3,7 @@
 //! Arguments, progress and the summary; the work is [`crate::ingest`]'s.
 
 use super::progress::{Progress, Unit};
+use crate::config::Size;
 use crate::dataset::PART_POINTS_MAX;
 use crate::dataset::manifest::MANIFEST_FILE;
 use crate::dataset::write::Replace;
@@ -109,8 +110,8 @@ pub struct RowArgs {
     pub no_header: bool,
 
     /// Memory for rows; beyond it they are sorted on disk [default: half of the machine's, at most 4GB]
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
-    pub memory_limit: Option<u64>,
+    #[arg(long, value_name = "SIZE", value_parser = memory_limit)]
+    pub memory_limit: Option<Size>,
 }
 
 /// A filter; `None` inside if its text is empty.
@@ -153,7 +154,7 @@ impl RowArgs {
             rejects: None,
             name: None,
             replace: Replace::Never,
-            memory_limit_bytes: self.memory_limit.unwrap_or_else(memory_limit_default),
+            memory_limit_bytes: self.memory_limit.map_or_else(memory_limit_default, |size| size.0),
             part_points_max: PART_POINTS_MAX,
         }
     }
@@ -321,22 +322,12 @@ fn dataset_name(text: &str) -> Result<String, String> {
     if valid { Ok(text.to_owned()) } else { Err("a name has letters, digits, '-', '_' and '.' only, and does not begin with '.'".to_owned()) }
 }
 
-/// `4GB`, `512MB`, `1GiB`, `1000000`.
-fn bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => 1_000,
-        "m" | "mb" => 1_000_000,
-        "g" | "gb" => 1_000_000_000,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        _ => return Err("a size is a number with KB, MB or GB, such as 4GB".to_owned()),
-    };
-    let number: f64 = digits.trim().parse().map_err(|_| "a size is a number with KB, MB or GB, such as 4GB".to_owned())?;
-    let bytes = number * factor as f64;
-    if (1e6..1e15).contains(&bytes) { Ok(bytes as u64) } else { Err("a memory limit is at least 1MB".to_owned()) }
+/// # Errors
+/// Less than sorting works with.
+fn memory_limit(text: &str) -> Result<Size, String> {
+    const LIMIT_MIN: Size = Size(1_000_000);
+    let size: Size = text.parse()?;
+    if size >= LIMIT_MIN { Ok(size) } else { Err(format!("a memory limit is at least {LIMIT_MIN}")) }
 }
 
 #[cfg(test)]
@@ -344,10 +335,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_as_written() {
-        assert_eq!(bytes("4GB"), Ok(4_000_000_000));
-        assert_eq!(bytes("1.5gib"), Ok(3 << 29));
-        assert_eq!(bytes("64MB"), Ok(64_000_000));
-        assert!(bytes("12").is_err() && bytes("GB").is_err() && bytes("4 parsecs").is_err());
+    fn a_memory_limit_is_no_mistake() {
+        assert_eq!(memory_limit("64MB"), Ok(Size(64_000_000)));
+        assert!(memory_limit("12").is_err() && memory_limit("4 parsecs").is_err());
     }
 }

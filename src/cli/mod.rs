@@ -8,17 +8,20 @@ pub mod append;
 pub mod bench;
 pub mod cache;
 pub mod compact;
+pub mod config;
 pub mod demo;
 pub mod engine;
 pub mod generate;
 pub mod ingest;
 pub mod inspect;
+pub mod logging;
 pub mod prewarm;
 pub mod progress;
 pub mod serve;
 pub mod stop;
 pub mod verify;
 
+use crate::config::LogFormat;
 use std::io;
 
 /// Maps of point data that is too big to draw.
@@ -36,6 +39,7 @@ pub enum Command {
     Bench(bench::BenchArgs),
     Cache(cache::CacheArgs),
     Compact(compact::CompactArgs),
+    Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
     Ingest(Box<ingest::IngestArgs>),
     Inspect(inspect::InspectArgs),
@@ -51,11 +55,16 @@ impl Cli {
     /// # Errors
     /// Whatever the command failed with; the chain of causes reads as one sentence when joined by ": ".
     pub fn run(self) -> anyhow::Result<()> {
+        // A server logs as its configuration says, once that is read.
+        if !matches!(self.command, Command::Serve(_) | Command::Demo(_)) {
+            logging::start(LogFormat::Text);
+        }
         match self.command {
             Command::Append(args) => append::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Cache(args) => cache::run(args),
             Command::Compact(args) => compact::run(args),
+            Command::Config(args) => config::run(args),
             Command::Demo(args) => demo::run(args),
             Command::Ingest(args) => ingest::run(*args),
             Command::Inspect(args) => inspect::run(args),

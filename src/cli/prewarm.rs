@@ -4,8 +4,8 @@
 
 use super::engine::EngineArgs;
 use super::progress::{Progress, Unit};
-use super::serve::parse_bytes;
 use super::{Partial, stop};
+use crate::config::Size;
 use crate::engine::Cancel;
 use crate::filter::Filter;
 use crate::prewarm::{self, Area, Begin, Format, Job, Outcome, Plan, Replace, Stop, Summary, Target};
@@ -104,8 +104,8 @@ pub struct PrewarmArgs {
     pub max_errors: u64,
 
     /// Memory for counts and selections
-    #[arg(long, value_name = "SIZE", default_value = "512MB", value_parser = parse_bytes)]
-    pub cache_size: usize,
+    #[arg(long, value_name = "SIZE", default_value_t = Size(512_000_000))]
+    pub cache_size: Size,
 
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -132,7 +132,7 @@ pub fn run(args: PrewarmArgs) -> anyhow::Result<()> {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")?;
     }
     let source = Arc::new(super::serve::opened(&args.path, &args.engine)?);
-    let pipeline = Pipeline::new(&CacheBudgets::of(args.cache_size), Arc::new(Metrics::new()));
+    let pipeline = Pipeline::new(&CacheBudgets::of(args.cache_size.bytes()), Arc::new(Metrics::new()));
     let views = views(&args, &source)?;
     let planned = planned(&views, &source, &pipeline, &zooms, &area)?;
     let Some(target) = target.filter(|_| !args.dry_run) else {

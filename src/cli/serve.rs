@@ -3,18 +3,20 @@
 //! Arguments, and opening what they name; the work is [`crate::service`]'s and [`crate::server`]'s.
 
 use super::engine::EngineArgs;
+use super::logging;
 use crate::archive::Archive;
+use crate::config::{Backend, CONFIG_VARIABLE, Config, LogFormat, Layers, OnDeviceLoss, Size, Span, raise_files_max};
 use crate::dataset::Dataset;
-use crate::server::{self, App, Basemap, Options};
+use crate::server::{self, App, Basemap, Failure, Listeners, Opener};
 use crate::service::disk::DiskCache;
 use crate::service::{Limits, Service, Source};
-use anyhow::{Context, bail, ensure};
-use std::collections::BTreeMap;
+use anyhow::{Context, ensure};
+use clap::ValueEnum;
+use serde_json::Value;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Serve datasets as map tiles, histograms and a page, over HTTP
 #[derive(clap::Args, Debug)]
@@ -23,78 +25,100 @@ use std::time::Duration;
   pointillist serve cells.csv.gz
   pointillist serve towers.pmtiles
   pointillist serve towers ships --listen 0.0.0.0:8080 --cache-size 2GB
-Tiles are at /{dataset}/{z}/{x}/{y}.png, the page at /.")]
+  pointillist serve --config /etc/pointillist.yaml --set limits.connections=2000
+Tiles are at /{dataset}/{z}/{x}/{y}.png, the page at /. Every setting can stand in the file, in the environment
+(POINTILLIST_CACHE_SIZE=2GB) or in a flag, the later before the earlier: `pointillist config show` prints them all.")]
 pub struct ServeArgs {
     /// Datasets: folders that `pointillist ingest` has made, or raw files, which are ingested into a cache folder first; or archives,
     /// X.pmtiles and X.mbtiles, which are served as they are
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 
     #[command(flatten)]
     pub options: ServeOptions,
 }
 
-/// How to serve, whatever is served.
-#[derive(clap::Args, Debug)]
+/// How to serve, whatever is served. What is not said here is what the file, the environment or the defaults say.
+#[derive(clap::Args, Clone, Debug)]
 pub struct ServeOptions {
-    #[command(flatten)]
-    pub engine: EngineArgs,
+    /// Settings, as YAML
+    #[arg(long, value_name = "FILE", env = CONFIG_VARIABLE)]
+    pub config: Option<PathBuf>,
 
-    /// Address and port; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", env = "POINTILLIST_LISTEN")]
-    pub listen: SocketAddr,
+    /// Any setting by its path, such as limits.queue=100. May be given several times
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = setting)]
+    pub set: Vec<(String, Value)>,
 
-    /// Memory for finished tiles, counts and selections, such as 512MB or 2GB
-    #[arg(long, value_name = "SIZE", default_value = "512MB", env = "POINTILLIST_CACHE_SIZE", value_parser = parse_bytes)]
-    pub cache_size: usize,
+    /// Address and port; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+
+    /// Address and port for /admin and /metrics, not to be reached from outside [default: no /admin]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin_listen: Option<SocketAddr>,
+
+    /// What counts: auto takes a real GPU where there is one, else the CPU [default: auto]
+    #[arg(long, value_enum)]
+    pub backend: Option<Backend>,
+
+    /// GPU memory to use, such as 6GB; what does not fit is paged in when it is needed, so 200MB is the least that large
+    /// datasets work with [default: as much as there is]
+    #[arg(long, value_name = "SIZE")]
+    pub device_memory: Option<Size>,
+
+    /// What to do when the GPU is lost twice: count on the CPU, or answer with errors [default: cpu]
+    #[arg(long, value_enum)]
+    pub on_device_loss: Option<OnDeviceLoss>,
+
+    /// Memory for finished tiles, counts and selections, such as 512MB or 2GB [default: 512MB]
+    #[arg(long, value_name = "SIZE")]
+    pub cache_size: Option<Size>,
 
     /// Folder in which finished tiles survive a restart; several servers may share it
-    #[arg(long, value_name = "DIR", env = "POINTILLIST_CACHE_DIR")]
+    #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
 
-    /// Disk space for --cache-dir; beyond it the tiles go that were not used for longest
-    #[arg(long, value_name = "SIZE", default_value = "10GB", env = "POINTILLIST_CACHE_DIR_SIZE", value_parser = parse_bytes)]
-    pub cache_dir_size: usize,
+    /// Disk space for --cache-dir; beyond it the tiles go that were not used for longest [default: 10GB]
+    #[arg(long, value_name = "SIZE")]
+    pub cache_dir_size: Option<Size>,
 
-    /// Seconds that a cache may use a tile whose URL does not name the data version
-    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().max_age_secs)]
-    pub max_age: u32,
+    /// How long a cache may use a tile whose URL does not name the data version, in seconds or as 5m [default: 60]
+    #[arg(long, value_name = "TIME")]
+    pub max_age: Option<Span>,
 
-    /// Seconds after which a request is given up
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub timeout: u64,
+    /// How long a request may take before it is given up, in seconds or as 500ms [default: 30]
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<Span>,
 
-    /// Milliseconds that the exact colours of a zoom may be expected to take; beyond, a tile is first coloured by an estimate, marked
-    /// `X-Tile-Quality: preview`, and replaced
-    #[arg(long, value_name = "MS", default_value_t = Limits::default().preview_budget.as_millis() as u64)]
-    pub preview_budget: u64,
+    /// How long the exact colours of a zoom may be expected to take; beyond, a tile is first coloured by an estimate, marked
+    /// `X-Tile-Quality: preview`, and replaced [default: 500ms]
+    #[arg(long, value_name = "TIME")]
+    pub preview_budget: Option<Span>,
 
-    /// Requests that may wait for a thread; more are refused with 503
-    #[arg(long, value_name = "N", default_value_t = Limits::default().queue_jobs_max)]
-    pub queue: usize,
+    /// Requests that may wait for a thread; more are refused with 503 [default: 512]
+    #[arg(long, value_name = "N")]
+    pub queue: Option<usize>,
 
     /// The server's address as clients see it, such as https://tiles.example.org; by default what they ask for
-    #[arg(long, value_name = "URL", env = "POINTILLIST_PUBLIC_URL")]
+    #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
 
     /// Style of the page's basemap (MapLibre's format), instead of the offline one: https://host/path, or /path here
-    #[arg(long, value_name = "URL", env = "POINTILLIST_BASEMAP")]
+    #[arg(long, value_name = "URL")]
     pub basemap: Option<String>,
 
     /// The same for the dark theme
-    #[arg(long, value_name = "URL", requires = "basemap", env = "POINTILLIST_BASEMAP_DARK")]
+    #[arg(long, value_name = "URL", requires = "basemap")]
     pub basemap_dark: Option<String>,
 
     /// A further server that the basemap's style takes tiles, letters or symbols from; may be repeated
     #[arg(long, value_name = "URL", requires = "basemap")]
     pub basemap_server: Vec<String>,
-}
 
-/// Names that no dataset may take: they are other addresses.
-const RESERVED_NAMES: [&str; 18] = [
-    "catalog", "config", "docs", "font", "health", "help", "index", "manifest", "metrics", "openapi", "openapi.json", "ready",
-    "refresh", "reload", "sprite", "status", "tiles", "ui",
-];
+    /// How logs look: text for people, json for programs [default: text]
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
+}
 
 pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     serve(&args.paths, args.options)
@@ -103,68 +127,161 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
 /// Serves until the process is told to stop.
 ///
 /// # Errors
-/// The port is taken, or a path is no dataset and cannot be made into one.
-pub fn serve(paths: &[PathBuf], args: ServeOptions) -> anyhow::Result<()> {
+/// A wrong configuration, a port that is taken, or a path that is no dataset and cannot be made into one.
+pub fn serve(paths: &[PathBuf], options: ServeOptions) -> anyhow::Result<()> {
+    logging::start(options.configured(paths)?.log.format);
+    serve_logged(paths, options)
+}
+
+/// The same, for a caller who has begun to log.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_logged(paths: &[PathBuf], options: ServeOptions) -> anyhow::Result<()> {
+    let config = options.configured(paths)?;
+    let datasets = &config.datasets;
+    ensure!(
+        !(datasets.paths.is_empty() && datasets.sources.is_empty() && datasets.folder.is_none()),
+        "there is nothing to serve: name a dataset, as in `pointillist serve towers`, or give a --config with datasets"
+    );
+    raise_files_max();
     // Before anything that takes time: a port in use and a wrong address are known at once.
-    let basemap = args.basemap.as_deref().map(|light| Basemap::new(light, args.basemap_dark.as_deref(), &args.basemap_server));
-    let basemap = basemap.transpose().context("the page's basemap")?;
-    let listener = bound(args.listen)?;
-    let mut sources = Vec::new();
-    let mut paths_by_name: BTreeMap<String, PathBuf> = BTreeMap::new();
-    let (archives, paths): (Vec<&PathBuf>, Vec<&PathBuf>) = paths.iter().partition(|path| Archive::is_named(path));
-    let archives = archives.into_iter().map(|path| Archive::open(path)).collect::<Result<Vec<_>, _>>()?;
-    for path in paths {
-        let source = opened(path, &args.engine)?;
-        let name = source.name().to_owned();
-        ensure!(
-            !RESERVED_NAMES.contains(&name.as_str()) && !name.starts_with('_'),
-            "the dataset in {} is named '{name}', which is an address of the server: ingest it with another --name",
-            path.display()
-        );
-        if let Some(other) = paths_by_name.insert(name.clone(), path.clone()) {
-            bail!(
-                "{} and {} are both named '{name}': ingest one of them with another --name",
-                other.display(),
-                path.display()
-            );
-        }
-        sources.push(source);
-    }
+    let basemap = Basemap::of(&config.basemap).context("the page's basemap")?;
+    let listeners = Listeners { public: bound(config.listen)?, admin: config.admin_listen.map(bound).transpose()? };
+    let address = listeners.public.local_addr().context("the socket has no address")?;
+    let admin = listeners.admin.as_ref().map(|listener| listener.local_addr().context("the socket has no address")).transpose()?;
     let limits = Limits {
-        cache_bytes: args.cache_size,
-        queue_jobs_max: args.queue,
-        deadline: Duration::from_secs(args.timeout),
-        preview_budget: Duration::from_millis(args.preview_budget),
-        ..Limits::default()
+        cache_bytes: config.cache.size.bytes(),
+        threads: config.limits.threads(),
+        queue_jobs_max: config.limits.queue,
+        deadline: config.limits.deadline.0,
+        preview_budget: config.limits.preview_budget.0,
     };
-    let address = listener.local_addr().context("the socket has no address")?;
-    for archive in &archives {
-        let name = archive.name();
-        ensure!(
-            !RESERVED_NAMES.contains(&name) && !name.starts_with('_') && !paths_by_name.contains_key(name),
-            "an archive is named '{name}', which is an address of the server or a dataset's: rename the file"
-        );
+    let archives = config.datasets.paths.iter().filter(|path| Archive::is_named(path));
+    let archives = archives.map(|path| Archive::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut service = Service::new(Vec::new(), limits).with_archives(archives);
+    if let Some(folder) = &config.cache.dir {
+        service = service.with_disk(DiskCache::open(folder, config.cache.dir_size.0)?);
     }
-    let mut service = Service::new(sources, limits).with_archives(archives);
-    if let Some(folder) = &args.cache_dir {
-        service = service.with_disk(DiskCache::open(folder, args.cache_dir_size as u64)?);
-    }
-    let app = App::new(service, Options { public_url: args.public_url, max_age_secs: args.max_age, basemap });
+    let is_encrypted = config.tls.certificate.is_some();
+    let opener = Box::new(Flags { paths: paths.to_vec(), options });
+    let app = App::open(service, config, basemap, opener).map_err(|error| anyhow::anyhow!("{error}"))?;
     let mut said = Ok(());
-    server::serve(listener, app, || {
+    let scheme = if is_encrypted { "https" } else { "http" };
+    server::serve(listeners, app, || {
         let mut stdout = std::io::stdout().lock();
-        said = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
+        said = writeln!(stdout, "listening on {scheme}://{address}")
+            .and_then(|()| admin.map_or(Ok(()), |admin| writeln!(stdout, "admin on http://{admin}")))
+            .and_then(|()| stdout.flush());
     })?;
     said.context("cannot say where the server listens")
 }
 
+/// What a reload starts from: the command line stays as it was given.
+struct Flags {
+    paths: Vec<PathBuf>,
+    options: ServeOptions,
+}
+
+impl Opener for Flags {
+    fn config(&self) -> Result<Config, Failure> {
+        Ok(self.options.configured(&self.paths)?)
+    }
+
+    fn folder(&self, path: &Path) -> Result<PathBuf, Failure> {
+        Ok(folder_of(path)?)
+    }
+
+    fn source(&self, config: &Config, folder: &Path) -> Result<Source, Failure> {
+        Ok(opened_folder(folder, &EngineArgs::from(config))?)
+    }
+}
+
+impl ServeOptions {
+    /// The settings that these flags, the environment and the file make.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, and where.
+    pub fn configured(&self, paths: &[PathBuf]) -> anyhow::Result<Config> {
+        let mut layers = Layers::new();
+        if let Some(file) = &self.config {
+            layers = layers.file(file)?;
+        }
+        layers = layers.environment(variables())?;
+        for warning in layers.warnings() {
+            tracing::warn!("{warning}");
+        }
+        if !paths.is_empty() {
+            layers = layers.flag("PATH", "datasets.paths", serde_json::to_value(paths).context("a path is not UTF-8")?)?;
+        }
+        let text = |value: &dyn ToString| Value::String(value.to_string());
+        let path = |path: &PathBuf| Value::String(path.display().to_string());
+        let servers = (!self.basemap_server.is_empty()).then(|| self.basemap_server.iter().map(|url| text(url)).collect());
+        let flags: [(&str, &str, Option<Value>); 17] = [
+            ("--listen", "listen", self.listen.as_ref().map(|value| text(value))),
+            ("--admin-listen", "admin_listen", self.admin_listen.as_ref().map(|value| text(value))),
+            ("--backend", "backend", self.backend.and_then(named)),
+            ("--device-memory", "device_memory", self.device_memory.as_ref().map(|value| text(value))),
+            ("--on-device-loss", "on_device_loss", self.on_device_loss.and_then(named)),
+            ("--cache-size", "cache.size", self.cache_size.as_ref().map(|value| text(value))),
+            ("--cache-dir", "cache.dir", self.cache_dir.as_ref().map(path)),
+            ("--cache-dir-size", "cache.dir_size", self.cache_dir_size.as_ref().map(|value| text(value))),
+            ("--max-age", "max_age", self.max_age.as_ref().map(|value| text(value))),
+            ("--timeout", "limits.deadline", self.timeout.as_ref().map(|value| text(value))),
+            ("--preview-budget", "limits.preview_budget", self.preview_budget.as_ref().map(|value| text(value))),
+            ("--queue", "limits.queue", self.queue.map(Value::from)),
+            ("--public-url", "public_url", self.public_url.clone().map(Value::String)),
+            ("--basemap", "basemap.light", self.basemap.clone().map(Value::String)),
+            ("--basemap-dark", "basemap.dark", self.basemap_dark.clone().map(Value::String)),
+            ("--basemap-server", "basemap.servers", servers),
+            ("--log-format", "log.format", self.log_format.and_then(named)),
+        ];
+        for (flag, path, value) in flags {
+            if let Some(value) = value {
+                layers = layers.flag(flag, path, value)?;
+            }
+        }
+        for (path, value) in &self.set {
+            layers = layers.setting(path, value.clone())?;
+        }
+        Ok(layers.config()?)
+    }
+}
+
+/// The name of a choice, as files write it.
+fn named(choice: impl ValueEnum) -> Option<Value> {
+    choice.to_possible_value().map(|value| Value::String(value.get_name().to_owned()))
+}
+
+/// `limits.queue=100`: a path, and a value as YAML writes it.
+fn setting(text: &str) -> Result<(String, Value), String> {
+    let (path, value) = text.split_once('=').ok_or_else(|| format!("'{text}' is no PATH=VALUE, such as limits.queue=100"))?;
+    Ok((path.to_owned(), Layers::scalar(value)))
+}
+
+/// The environment, as far as it is text.
+pub fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 /// Opens what a path means: a dataset, or a raw file, which is ingested the first time.
+///
+/// # Errors
+/// There is nothing, or nothing that can be read.
 pub fn opened(path: &Path, engine: &EngineArgs) -> anyhow::Result<Source> {
+    opened_folder(&folder_of(path)?, engine)
+}
+
+/// The dataset's folder that a path means.
+fn folder_of(path: &Path) -> anyhow::Result<PathBuf> {
     ensure!(path.exists(), "{} does not exist: give a folder that `pointillist ingest` has made, or a raw file", path.display());
-    let folder = super::ingest::dataset_folder(path, &super::ingest::InputArgs::default())?;
-    let dataset = Arc::new(Dataset::open(&folder)?);
+    super::ingest::dataset_folder(path, &super::ingest::InputArgs::default())
+}
+
+fn opened_folder(folder: &Path, engine: &EngineArgs) -> anyhow::Result<Source> {
+    let dataset = Arc::new(Dataset::open(folder)?);
     let engine = engine.open(dataset.clone())?;
-    Source::new(dataset, engine).with_context(|| format!("the default style in {} is wrong", path.display()))
+    Source::new(dataset, engine).with_context(|| format!("the default style in {} is wrong", folder.display()))
 }
 
 fn bound(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -180,43 +297,9 @@ fn bound(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Bytes as people write them: `512MB`, `2 GB`, `1GiB`, `1000000`.
-///
-/// # Errors
-/// Anything else.
-pub fn parse_bytes(text: &str) -> Result<usize, String> {
-    let lower = text.trim().to_ascii_lowercase();
-    let split = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
-    let (number, unit) = lower.split_at(split);
-    let factor: u64 = match unit.trim() {
-        "" | "b" => 1,
-        "k" | "kb" => 1000,
-        "m" | "mb" => 1_000_000,
-        "g" | "gb" => 1_000_000_000,
-        "t" | "tb" => 1_000_000_000_000,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        "tib" => 1 << 40,
-        _ => return Err(format!("'{text}' is not a size: write it as 512MB or 2GiB")),
-    };
-    let number: f64 = number.parse().map_err(|_| format!("'{text}' is not a size: write it as 512MB or 2GiB"))?;
-    Ok((number * factor as f64) as usize)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_as_people_write_them() {
-        assert_eq!(parse_bytes("512MB"), Ok(512_000_000));
-        assert_eq!(parse_bytes("1.5 GiB"), Ok(3 << 29));
-        assert_eq!(parse_bytes("1000"), Ok(1000));
-        for wrong in ["", "MB", "12 parsecs", "-1MB", "1..2MB"] {
-            assert!(parse_bytes(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_port_in_use_is_one_clear_sentence() {

@@ -1,5 +1,7 @@
 //! Archives over HTTP: `/{archive}.json`, and `/{archive}/{z}/{x}/{y}.{png,jpg,webp,avif,pbf}` as it is stored.
 
+use super::asker::Asker;
+use super::documents::carried_key;
 use super::query::{Query, STORED, excerpt, names_version};
 use super::tiles::served_number;
 use super::{App, Problem, caching};
@@ -65,8 +67,9 @@ pub async fn tile(app: &App, archive: &Arc<Archive>, [z, x, file]: [&str; 3], ur
 ///
 /// # Errors
 /// 400 for parameters that are none.
-pub fn tile_json(app: &App, archive: &Archive, base: &str, uri: &Uri, headers: &HeaderMap) -> Result<Response, Problem> {
+pub fn tile_json(app: &App, archive: &Archive, base: &str, asker: &Asker, uri: &Uri, headers: &HeaderMap) -> Result<Response, Problem> {
     Query::parse(uri, STORED)?;
+    let key = carried_key(asker).map_or_else(String::new, |key| format!("&{key}"));
     let described = archive.described();
     let (name, bounds, center) = (archive.name(), described.bounds, described.center);
     let mut body = described.metadata.clone();
@@ -74,7 +77,7 @@ pub fn tile_json(app: &App, archive: &Archive, base: &str, uri: &Uri, headers: &
     let own = json!({
         "tilejson": "3.0.0",
         "scheme": "xyz",
-        "tiles": [format!("{base}/{name}/{{z}}/{{x}}/{{y}}.{extension}?v={}", archive.version())],
+        "tiles": [format!("{base}/{name}/{{z}}/{{x}}/{{y}}.{extension}?v={}{key}", archive.version())],
         "tileSize": if described.format == TileFormat::Mvt { 512 } else { 256 },
         "minzoom": described.zooms.start(),
         "maxzoom": described.zooms.end(),

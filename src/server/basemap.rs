@@ -2,6 +2,7 @@
 //!
 //! Without one the page draws its own basemap and speaks to nobody else. Knows nothing of styles but where they are.
 
+use crate::config;
 use axum::http::Uri;
 
 /// Styles for the page's basemap, in the format of MapLibre and Mapbox GL.
@@ -19,6 +20,15 @@ pub struct Basemap {
 pub struct NoAddress(String);
 
 impl Basemap {
+    /// What the configuration names; `None` where that is nothing.
+    ///
+    /// # Errors
+    /// As [`Basemap::new`].
+    pub fn of(settings: &config::Basemap) -> Result<Option<Basemap>, NoAddress> {
+        let of_light = |light: &String| Basemap::new(light, settings.dark.as_deref(), &settings.servers);
+        settings.light.as_ref().map(of_light).transpose()
+    }
+
     /// # Arguments
     /// `dark` is the style of the dark theme, `light` where there is none. `beside` are further servers that the styles take tiles, letters
     /// or symbols from, by any address there.

@@ -14,7 +14,7 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=3153600
 pub const PREVIEW: HeaderValue = HeaderValue::from_static("public, max-age=2");
 
 /// How much longer than its age an answer may be shown while it is asked for again.
-const STALE_FACTOR: u32 = 10;
+const STALE_FACTOR: u64 = 10;
 
 impl App {
     /// For an answer whose URL names the data version, or does not.
@@ -22,7 +22,7 @@ impl App {
         if names_version {
             return IMMUTABLE;
         }
-        let age = self.options.max_age_secs;
+        let age = self.config().max_age.0.as_secs();
         let text = format!("public, max-age={age}, stale-while-revalidate={}", age.saturating_mul(STALE_FACTOR));
         HeaderValue::from_str(&text).expect("digits and ASCII letters are a header")
     }

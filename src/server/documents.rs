@@ -1,5 +1,6 @@
 //! What there is, as JSON: catalog, TileJSON, map style, statistics and legends.
 
+use super::asker::Asker;
 use super::query::{IMAGE, LEGEND, NOTHING, Query, STATS, has_parameter, names_version};
 use super::tiles::{Shape, X_TILE_QUALITY, tile_size, within_deadline};
 use super::{App, Problem, archives, caching};
@@ -8,7 +9,7 @@ use crate::service::{Content, Explained, Priority, ServiceError, Source, TileQua
 use crate::encode::png_of_width;
 use crate::shade::{Legend, Style, legend_image};
 use crate::world::{LonLatBox, Zoom};
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -17,21 +18,30 @@ use tokio::sync::oneshot;
 
 const JSON: &str = "application/json";
 
-pub async fn catalog(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+/// The datasets that the asker may see.
+pub async fn catalog(
+    State(app): State<Arc<App>>,
+    Extension(asker): Extension<Asker>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     Query::parse(&uri, NOTHING)?;
+    let access = app.config().access.clone();
     let datasets: Vec<Value> = app
         .service
-        .sources()
+        .registry()
+        .all()
         .values()
+        .filter(|source| asker.caller.may_see(source.name(), &access))
         .map(|source| {
             let manifest = &source.dataset().manifest;
             json!({
-                "name": manifest.name, "title": manifest.title, "rows": manifest.rows,
+                "name": source.name(), "title": manifest.title, "rows": manifest.rows,
                 "bounds": corners(&manifest.bounds), "data_version": manifest.data_version,
             })
         })
         .collect();
-    let archives: Vec<Value> = app.service.archives().map(archives::listed).collect();
+    let archives: Vec<Value> = app.service.archives().filter(|archive| asker.caller.may_see(archive.name(), &access)).map(archives::listed).collect();
     Ok(app.document(&headers, JSON, json!({ "datasets": datasets, "archives": archives }).to_string(), false))
 }
 
@@ -39,6 +49,7 @@ pub async fn catalog(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) 
 pub async fn tile_json(
     State(app): State<Arc<App>>,
     Path(document): Path<String>,
+    Extension(asker): Extension<Asker>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -46,29 +57,29 @@ pub async fn tile_json(
         let detail = format!("there is nothing at /{}: a dataset's TileJSON is at /{{dataset}}.json", super::query::excerpt(&document));
         return Err(Problem::not_found(detail));
     };
-    let base = app.base_url(&headers)?;
+    let base = asker.base_url(&app.config())?;
     if let Some(archive) = app.service.archive(name) {
-        return archives::tile_json(&app, archive, &base, &uri, &headers);
+        return archives::tile_json(&app, archive, &base, &asker, &uri, &headers);
     }
     let source = app.source(name)?;
-    let view = app.view(source, &uri, IMAGE)?;
+    let view = app.view(&source, &uri, IMAGE)?;
     let shape = Shape::of_image(&uri)?;
     let manifest = &source.dataset().manifest;
     let center = manifest.bounds.center();
     let body = json!({
         "tilejson": "3.0.0",
-        "name": manifest.name,
+        "name": source.name(),
         "description": manifest.title,
         "version": "1.0.0",
         "attribution": manifest.attribution,
         "scheme": "xyz",
-        "tiles": [format!("{base}/{}/{{z}}/{{x}}/{{y}}.png?{}{}", manifest.name, shape.carried(), carried(&view))],
+        "tiles": [format!("{base}/{}/{{z}}/{{x}}/{{y}}.png?{}{}", source.name(), shape.carried(), carried(&view, &asker))],
         "tileSize": shape.scale.pixels(),
         "minzoom": 0,
         "maxzoom": ZOOM_MAX_SERVED,
         "bounds": corners(&manifest.bounds),
         "center": [center.0, center.1, 2],
-        "legend": format!("{base}/{}/legend.json?{}{}", manifest.name, Shape { content: Content::Png, ..shape }.carried(), carried(&view)),
+        "legend": format!("{base}/{}/legend.json?{}{}", source.name(), Shape { content: Content::Png, ..shape }.carried(), carried(&view, &asker)),
         "data_version": manifest.data_version,
     });
     Ok(app.document(&headers, JSON, without_nulls(body).to_string(), names_version(&uri, source.data_version())))
@@ -78,14 +89,15 @@ pub async fn tile_json(
 pub async fn style_json(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
+    Extension(asker): Extension<Asker>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let source = app.source(&name)?;
-    let view = app.view(source, &uri, IMAGE)?;
+    let view = app.view(&source, &uri, IMAGE)?;
     let shape = Shape::of_image(&uri)?;
     let manifest = &source.dataset().manifest;
-    let base = app.base_url(&headers)?;
+    let base = asker.base_url(&app.config())?;
     let center = manifest.bounds.center();
     let body = json!({
         "version": 8,
@@ -94,7 +106,7 @@ pub async fn style_json(
         "zoom": 2,
         "sources": { "points": without_nulls(json!({
             "type": "raster",
-            "tiles": [format!("{base}/{name}/{{z}}/{{x}}/{{y}}.png?{}{}", shape.carried(), carried(&view))],
+            "tiles": [format!("{base}/{name}/{{z}}/{{x}}/{{y}}.png?{}{}", shape.carried(), carried(&view, &asker))],
             "tileSize": shape.scale.pixels(),
             "minzoom": 0,
             "maxzoom": ZOOM_MAX_SERVED,
@@ -117,7 +129,7 @@ pub async fn stats(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let source = app.source(&name)?;
-    let view = app.view(source, &uri, STATS)?;
+    let view = app.view(&source, &uri, STATS)?;
     // Of everything too, if asked: it takes some passes over all points, and a dashboard that opens wants none.
     let is_all = view.filter.is_all();
     let is_summarised = has_parameter(&uri, "filter") || has_parameter(&uri, "bbox");
@@ -179,7 +191,7 @@ pub async fn stats(
         })
         .collect();
     let body = json!({
-        "name": manifest.name,
+        "name": source.name(),
         "title": manifest.title,
         "rows": rows,
         "bounds": corners(&manifest.bounds),
@@ -202,7 +214,7 @@ pub async fn legend_json(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let source = app.source(&name)?;
-    let view = app.view(source, &uri, LEGEND)?;
+    let view = app.view(&source, &uri, LEGEND)?;
     let zoom = legend_zoom(&uri)?;
     let pixel_zoom = zoom.pixels;
     let explained = asked(&app, {
@@ -237,7 +249,7 @@ pub async fn legend_png(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let source = app.source(&name)?;
-    let view = app.view(source, &uri, LEGEND)?;
+    let view = app.view(&source, &uri, LEGEND)?;
     let zoom = legend_zoom(&uri)?.pixels;
     let ratio = if uri.path().ends_with("@2x.png") { 2 } else { 1 };
     let (picture, quality) = asked(&app, {
@@ -308,24 +320,8 @@ pub fn json_of(value: &ColumnValue) -> Value {
     }
 }
 
-impl App {
-    /// The server's address as the client knows it, without a slash at the end.
-    fn base_url(&self, headers: &HeaderMap) -> Result<String, Problem> {
-        if let Some(url) = &self.options.public_url {
-            return Ok(url.trim_end_matches('/').to_owned());
-        }
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-        // It goes into answers that caches share: nothing but a name and a port.
-        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-        if host.is_empty() || !host.bytes().all(is_host) {
-            return Err(Problem::bad_request("the Host header is not a host"));
-        }
-        Ok(format!("http://{host}"))
-    }
-}
-
-/// What of a view goes into the URLs of its tiles: style, filter and data version.
-fn carried(view: &View) -> String {
+/// What of a request goes into the URLs of its tiles: style, filter and data version, and the key where it came in an address.
+fn carried(view: &View, asker: &Asker) -> String {
     let mut pairs = Vec::new();
     if !view.filter.is_all() {
         pairs.push(format!("filter={}", percent_encoded(view.filter.canonical())));
@@ -335,7 +331,13 @@ fn carried(view: &View) -> String {
         pairs.push(style);
     }
     pairs.push(format!("v={}", version(&view.source)));
+    pairs.extend(carried_key(asker));
     pairs.join("&")
+}
+
+/// The asker's key as a parameter, where it came as one.
+pub fn carried_key(asker: &Asker) -> Option<String> {
+    asker.key_in_query.as_ref().map(|key| format!("key={}", percent_encoded(key)))
 }
 
 fn version(source: &Source) -> &str {

@@ -15,9 +15,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
-/// Exports at a time: each has a thread, which sleeps where its client is slow.
-const EXPORTS_MAX: usize = 8;
-
 /// Bytes of a piece, and pieces that may wait for the client: a megabyte an export.
 const PIECE_BYTES: usize = 128 << 10;
 const PIECES_MAX: usize = 8;
@@ -29,8 +26,8 @@ static EXPORTS: AtomicUsize = AtomicUsize::new(0);
 ///
 /// # Errors
 /// 503 where too many exports are under way.
-pub fn streamed(_app: &App, source: Arc<Source>, question: PointsQuestion) -> Result<Response, Problem> {
-    let slot = Slot::taken()?;
+pub fn streamed(app: &App, source: Arc<Source>, question: PointsQuestion) -> Result<Response, Problem> {
+    let slot = Slot::taken(app.config().limits.exports)?;
     let (send, receive) = mpsc::channel(PIECES_MAX);
     let media_type = question.format.media_type();
     let spawned = std::thread::Builder::new().name("export".into()).spawn(move || {
@@ -59,10 +56,10 @@ pub fn streamed(_app: &App, source: Arc<Source>, question: PointsQuestion) -> Re
 struct Slot;
 
 impl Slot {
-    fn taken() -> Result<Slot, Problem> {
-        let taken = EXPORTS.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < EXPORTS_MAX).then_some(n + 1));
+    fn taken(exports_max: usize) -> Result<Slot, Problem> {
+        let taken = EXPORTS.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < exports_max).then_some(n + 1));
         taken.map(|_| Slot).map_err(|_| {
-            let detail = format!("{EXPORTS_MAX} exports are under way, and there may be no more: try again later");
+            let detail = format!("{exports_max} exports are under way, and there may be no more: try again later");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         })
     }

@@ -6,75 +6,72 @@
 //! /histogram /crossfilter /points   questions about values and rows  [questions, export]
 //! /{dataset}/{z}/{x}/{y}.png|npy    tiles                             [tiles]
 //! /health /ready /metrics           for operators                     [operating]
+//! /admin                            changes, on its own listener      [admin, publishing]
 //! ```
+//!
+//! A request passes: who asks and how long it took [observe, asker], whether it may [guard, clients], and then its handler.
 
+mod admin;
+mod asker;
 mod basemap;
 mod archives;
 mod caching;
+mod clients;
 mod documents;
 mod export;
+mod guard;
 mod observe;
 mod openapi;
 mod operating;
 mod page;
 mod problem;
+mod publishing;
 mod query;
 mod questions;
 mod run;
+mod stall;
 mod tiles;
+mod tls;
 
 pub use basemap::{Basemap, NoAddress};
-pub use run::{ServeError, serve};
+pub use publishing::{Failure, Opener, PublishError};
+pub use run::{Listeners, ServeError, serve};
 
+use crate::config::Config;
 use crate::engine::Cancel;
-use crate::service::{Service, View};
+use crate::service::{Changes, Service, View};
 use axum::Router;
 use axum::http::{HeaderName, header};
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use lru::LruCache;
+use clients::Clients;
 use problem::Problem;
+use publishing::Publisher;
+use tls::{Certificate, TlsError};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 use tower_http::compression::CompressionLayer;
-use tower_http::cors::{Any, CorsLayer};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
-/// Query strings whose views are remembered. A view is some hundred bytes, its query string at most [`URI_BYTES_MAX`].
+/// Query strings whose views are remembered. A view is some hundred bytes, its query string bounded by `limits.uri`.
 const VIEWS_MAX: NonZeroUsize = NonZeroUsize::new(2048).expect("2048 is not 0");
 
 /// Clients whose last question is remembered.
 const CLIENTS_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("4096 is not 0");
 
-/// The largest body: thirty brushes of a thousand values are smaller.
-const BODY_BYTES_MAX: usize = 64 << 10;
-
-/// The longest path and query that is looked at: room for a filter of the length limit, percent-encoded.
-const URI_BYTES_MAX: usize = 16 << 10;
-
-/// What the outside knows of the server, and how long answers stay fresh.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// `https://host/prefix` as clients see it; by default what their `Host` header says.
-    pub public_url: Option<String>,
-    /// How long a cache may use a tile whose URL does not name the data version.
-    pub max_age_secs: u32,
-    /// The page's basemap; by default its own.
-    pub basemap: Option<Basemap>,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        // A minute: long enough to pan back and forth, short enough that a replaced dataset shows soon.
-        Options { public_url: None, max_age_secs: 60, basemap: None }
-    }
-}
-
 /// What every handler has.
 pub struct App {
     service: Service,
-    options: Options,
+    config: RwLock<Arc<Config>>,
+    limits: Clients,
+    /// The page's basemap; by default its own.
+    basemap: Option<Basemap>,
+    publisher: Publisher,
+    /// What HTTPS shows; without it the server speaks HTTP.
+    certificate: Option<Arc<Certificate>>,
     is_ready: AtomicBool,
     started: Instant,
     /// Views by dataset and raw query string, so that a map's tiles parse their query once.
@@ -85,17 +82,73 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(service: Service, options: Options) -> Arc<App> {
+    /// Opens the datasets that the configuration names.
+    ///
+    /// # Errors
+    /// One of them cannot be opened, or the certificate cannot.
+    pub fn open(service: Service, config: Config, basemap: Option<Basemap>, opener: Box<dyn Opener>) -> Result<Arc<App>, PublishError> {
+        let certificate = Certificate::open(&config.tls)?;
+        let archives = service.archives().map(|archive| archive.name().to_owned()).collect();
+        let publisher = Publisher::new(opener, archives)?;
+        publisher.load(&config, service.registry())?;
+        Ok(App::new(service, config, basemap, certificate, publisher))
+    }
+
+    /// Serves what the service has.
+    fn new(
+        service: Service,
+        config: Config,
+        basemap: Option<Basemap>,
+        certificate: Option<Arc<Certificate>>,
+        publisher: Publisher,
+    ) -> Arc<App> {
         let http = observe::HttpMetrics::registered(service.metrics().registry());
         Arc::new(App {
             service,
-            options,
+            config: RwLock::new(Arc::new(config)),
+            limits: Clients::new(),
+            basemap,
+            publisher,
+            certificate,
             is_ready: AtomicBool::new(true),
             started: Instant::now(),
             views: Mutex::new(LruCache::new(VIEWS_MAX)),
             clients: Mutex::new(LruCache::new(CLIENTS_MAX)),
             http,
         })
+    }
+
+    /// The configuration as it is now.
+    fn config(&self) -> Arc<Config> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the configuration again: datasets, keys, and whatever is looked up for every request. Blocks.
+    ///
+    /// # Errors
+    /// Something of it is wrong; then everything stays as it was.
+    fn reload(&self) -> Result<Reloaded, PublishError> {
+        let reloaded = self.publisher.config().and_then(|config| {
+            // Datasets last: nothing fails after them.
+            if let Some(certificate) = &self.certificate {
+                certificate.reload(&config.tls)?;
+            }
+            let changes = self.publisher.load(&config, self.service.registry())?;
+            let needs_restart = config.differences_that_need_a_restart(&self.config());
+            *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+            self.forget_views();
+            Ok(Reloaded { datasets: changes, needs_restart })
+        });
+        match &reloaded {
+            Ok(reloaded) => tracing::info!(?reloaded, "the configuration has been read again"),
+            Err(error) => tracing::error!("the configuration cannot be read again, and stays as it was: {error}"),
+        }
+        reloaded
+    }
+
+    /// Views hold their dataset: without this a dataset that was replaced would stay open until its views are pushed out.
+    fn forget_views(&self) {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Says in `/ready` that no new requests should come.
@@ -108,21 +161,43 @@ impl App {
     }
 }
 
-/// All routes. The same for the server and for tests.
+impl From<TlsError> for PublishError {
+    fn from(error: TlsError) -> PublishError {
+        PublishError::Wrong(error.to_string())
+    }
+}
+
+/// What a reload came to.
+#[derive(Debug, serde::Serialize)]
+struct Reloaded {
+    datasets: Changes,
+    /// Settings that have another value now, and keep the old one until the program is started again.
+    needs_restart: Vec<String>,
+}
+
+/// All public routes. The same for the server and for tests.
 pub fn router(app: Arc<App>) -> Router {
     let exposed = [
         header::ETAG,
         header::RETRY_AFTER,
         HeaderName::from_static("server-timing"),
         HeaderName::from_static("x-cache"),
+        HeaderName::from_static("x-request-id"),
         HeaderName::from_static("x-tile-quality"),
     ];
-    let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any).expose_headers(exposed);
+    let config = app.config();
+    let cors = CorsLayer::new()
+        .allow_origin(allowed_origins(&config.cors.origins))
+        .allow_methods(Any)
+        .allow_headers(Any)
+        .expose_headers(exposed)
+        .max_age(config.cors.max_age.0);
     Router::new()
         .route("/", get(page::index))
         .route("/ui/{*path}", get(page::file))
         .route("/catalog", get(documents::catalog))
         .route("/openapi.json", get(openapi::openapi))
+        .route("/docs", get(openapi::docs))
         .route("/health", get(operating::health))
         .route("/ready", get(operating::ready))
         .route("/metrics", get(operating::metrics))
@@ -138,11 +213,39 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/{dataset}/{z}/{x}/{file}", get(tiles::tile))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        // The guard has read the body, and has said no to one that is too long.
+        .layer(DefaultBodyLimit::disable())
         .layer(CompressionLayer::new())
+        .layer(axum::middleware::from_fn_with_state(app.clone(), guard::guard))
         .layer(axum::middleware::from_fn_with_state(app.clone(), observe::observe))
         .layer(cors)
         .with_state(app)
+}
+
+/// The routes of the admin's listener.
+pub fn admin_router(app: Arc<App>) -> Router {
+    let admin = Router::new()
+        .route("/admin/datasets", get(admin::datasets).post(admin::publish))
+        .route("/admin/datasets/{dataset}", delete(admin::remove))
+        .route("/admin/reload", post(admin::reload))
+        .layer(DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn_with_state(app.clone(), guard::require_admin));
+    Router::new()
+        .merge(admin)
+        .route("/health", get(operating::health_in_full))
+        .route("/ready", get(operating::ready))
+        .route("/metrics", get(operating::metrics))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(axum::middleware::from_fn_with_state(app.clone(), observe::observe))
+        .with_state(app)
+}
+
+fn allowed_origins(origins: &[String]) -> AllowOrigin {
+    match origins.iter().any(|origin| origin == "*") {
+        true => AllowOrigin::any(),
+        false => AllowOrigin::list(origins.iter().filter_map(|origin| origin.parse().ok())),
+    }
 }
 
 async fn not_found() -> Problem {

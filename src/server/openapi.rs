@@ -1,10 +1,12 @@
-//! `/openapi.json`: what can be asked, from the very lists of parameters that requests are checked against.
+//! `/openapi.json`: what can be asked, from the very lists of parameters that requests are checked against; and the same for
+//! people at `/docs`, without a script or another server.
 
 use super::query::{HISTOGRAM, IMAGE, Known, LEGEND, NOTHING, NUMBERS, POINTS, STATS};
+use super::asker::Asker;
 use super::{App, Problem, query::Query};
 use crate::service::ZOOM_MAX_SERVED;
-use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -20,12 +22,16 @@ struct Endpoint {
     statuses: &'static [u16],
 }
 
-const TILE_STATUSES: &[u16] = &[304, 400, 404, 414, 499, 500, 503, 504];
+const TILE_STATUSES: &[u16] = &[304, 400, 401, 403, 404, 414, 421, 429, 499, 500, 503, 504];
+/// Of addresses that name no dataset.
+const OPEN_STATUSES: &[u16] = &[304, 400, 401, 414, 421, 429, 500];
+/// Of those for machines, which are asked without a host name.
+const MACHINE_STATUSES: &[u16] = &[401, 414, 429];
 const JSON: &str = "application/json";
 
 const ENDPOINTS: &[Endpoint] = &[
-    get("/", "The map and dashboard", None, "text/html", &[304, 414, 500]),
-    get("/catalog", "The datasets that are served", Some(NOTHING), JSON, &[304, 400, 414]),
+    get("/", "The map and dashboard", None, "text/html", OPEN_STATUSES),
+    get("/catalog", "The datasets that are served", Some(NOTHING), JSON, OPEN_STATUSES),
     get("/{dataset}.json", "TileJSON 3.0.0, with the request's style and filter in its tiles", Some(IMAGE), JSON, TILE_STATUSES),
     get("/{dataset}/style.json", "A MapLibre or Mapbox style", Some(IMAGE), JSON, TILE_STATUSES),
     get("/{dataset}/stats", "Rows, bounds, zooms, categories and columns; of a selection where there is a filter or bbox", Some(STATS), JSON, TILE_STATUSES),
@@ -42,11 +48,13 @@ const ENDPOINTS: &[Endpoint] = &[
         summary: "Histograms of several columns, each under all brushes but its own",
         known: None,
         media_type: JSON,
-        statuses: &[400, 404, 413, 414, 499, 500, 503, 504],
+        statuses: &[400, 401, 403, 404, 408, 413, 414, 421, 429, 499, 500, 503, 504],
     },
-    get("/health", "The program, its datasets and their engines", None, JSON, &[414]),
-    get("/ready", "Whether new requests are welcome", None, JSON, &[414, 503]),
-    get("/metrics", "Counters in Prometheus' text format", None, "text/plain", &[414]),
+    get("/health", "The program, its datasets and their engines", None, JSON, MACHINE_STATUSES),
+    get("/ready", "Whether new requests are welcome", None, JSON, &[401, 414, 429, 503]),
+    get("/metrics", "Counters in Prometheus' text format", None, "text/plain", &[401, 403, 414, 421, 429]),
+    get("/openapi.json", "This document", Some(NOTHING), JSON, OPEN_STATUSES),
+    get("/docs", "This document, to be read", Some(NOTHING), "text/html", OPEN_STATUSES),
 ];
 
 const fn get(
@@ -59,15 +67,78 @@ const fn get(
     Endpoint { path, method: "get", summary, known, media_type, statuses }
 }
 
-pub async fn openapi(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn openapi(
+    State(app): State<Arc<App>>,
+    Extension(asker): Extension<Asker>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     Query::parse(&uri, NOTHING)?;
-    Ok(app.document(&headers, JSON, document().to_string(), false))
+    Ok(app.document(&headers, JSON, document(&seen(&app, &asker)).to_string(), false))
 }
 
-fn document() -> Value {
+/// Nothing but this text and its look: no script, no picture, no other server.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+);
+
+pub async fn docs(
+    State(app): State<Arc<App>>,
+    Extension(asker): Extension<Asker>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    Query::parse(&uri, NOTHING)?;
+    let mut response = app.document(&headers, "text/html; charset=utf-8", page(&seen(&app, &asker)), false);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    Ok(response)
+}
+
+/// The names of the datasets that the asker may see.
+fn seen(app: &App, asker: &Asker) -> Vec<String> {
+    let access = &app.config().access;
+    app.service.registry().all().keys().filter(|name| asker.caller.may_see(name, access)).cloned().collect()
+}
+
+fn page(datasets: &[String]) -> String {
+    let mut page = String::from(PAGE_HEAD);
+    let dataset = datasets.first().map_or("towers", String::as_str);
+    for endpoint in ENDPOINTS {
+        let method = endpoint.method.to_uppercase();
+        page += &format!("<section><h2><b>{method}</b> <code>{}</code></h2><p>{}</p>", escaped(endpoint.path), escaped(endpoint.summary));
+        if endpoint.method == "get" {
+            let example = endpoint.path.replace("{dataset}", dataset).replace("{z}", "0").replace("{x}", "0").replace("{y}", "0");
+            let example = if example.ends_with("/histogram") { example + "?column=..." } else { example };
+            page += &format!("<p>Such as <a href=\"{0}\">{0}</a>: <code>{1}</code></p>", escaped(&example), endpoint.media_type);
+        }
+        let names = endpoint.known.iter().flat_map(|known| known.names());
+        let rows: String = names.map(|name| format!("<tr><td><code>{name}</code><td>{}", escaped(described(name)))).collect();
+        if !rows.is_empty() {
+            page += &format!("<table><tr><th>Parameter<th>Meaning{rows}</table>");
+        }
+        let statuses: String = endpoint.statuses.iter().map(|&status| format!("<li>{status}: {}", escaped(meaning(status)))).collect();
+        page += &format!("<details><summary>Other answers than 200</summary><ul>{statuses}</ul></details></section>\n");
+    }
+    page + "</main></html>\n"
+}
+
+const PAGE_HEAD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+<title>pointillist: what can be asked</title><style>\
+body{font:16px/1.5 system-ui,sans-serif;margin:0;color-scheme:light dark}main{max-width:60rem;margin:auto;padding:1rem}\
+h2{font-size:1.1rem;margin:2rem 0 .3rem}p{margin:.3rem 0}table{border-collapse:collapse;margin:.5rem 0}\
+td,th{text-align:left;vertical-align:top;padding:.15rem 1rem .15rem 0}\
+</style><main><h1>pointillist</h1><p>What can be asked of this server; for programs at <a href=\"openapi.json\">openapi.json</a>. \
+A key, where one is needed, is shown as <code>Authorization: Bearer KEY</code>, <code>X-API-Key: KEY</code> or <code>?key=KEY</code>. \
+Errors are <code>application/problem+json</code>, and their detail says what would be right.</p>\n";
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+fn document(datasets: &[String]) -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for endpoint in ENDPOINTS {
-        paths.insert(endpoint.path.to_owned(), json!({ endpoint.method: operation(endpoint) }));
+        paths.insert(endpoint.path.to_owned(), json!({ endpoint.method: operation(endpoint, datasets) }));
     }
     json!({
         "openapi": "3.1.0",
@@ -77,7 +148,14 @@ fn document() -> Value {
             "version": env!("CARGO_PKG_VERSION"),
         },
         "paths": paths,
+        // Nothing, where nothing needs a key; or the key in one of three places.
+        "security": [{}, { "bearer": [] }, { "header": [] }, { "query": [] }],
         "components": {
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer" },
+                "header": { "type": "apiKey", "in": "header", "name": "X-API-Key" },
+                "query": { "type": "apiKey", "in": "query", "name": "key" },
+            },
             "schemas": { "Problem": {
                 "type": "object",
                 "description": "RFC 9457",
@@ -92,10 +170,11 @@ fn document() -> Value {
     })
 }
 
-fn operation(endpoint: &Endpoint) -> Value {
+fn operation(endpoint: &Endpoint, datasets: &[String]) -> Value {
     let mut parameters: Vec<Value> = Vec::new();
     for name in ["dataset", "z", "x", "y"].into_iter().filter(|name| endpoint.path.contains(&format!("{{{name}}}"))) {
         let schema = match name {
+            "dataset" if !datasets.is_empty() => json!({ "type": "string", "enum": datasets }),
             "dataset" => json!({ "type": "string" }),
             "z" => json!({ "type": "integer", "minimum": 0, "maximum": ZOOM_MAX_SERVED }),
             _ => json!({ "type": "integer", "minimum": 0 }),
@@ -142,6 +221,11 @@ fn meaning(status: u16) -> &'static str {
     match status {
         400 => "A parameter is wrong: the detail says which values are right",
         404 => "There is no such dataset, zoom or format: the detail says which there are",
+        401 => "A key is needed, or the one that is shown is none",
+        403 => "The key does not open this",
+        408 => "The body came too slowly",
+        421 => "The server does not answer to this host name",
+        429 => "This client asks for too much: Retry-After says when to come back",
         413 => "The body is too large",
         414 => "The address is too long",
         499 => "A newer question of the same client has taken the place of this one",
@@ -191,13 +275,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_page_lists_every_address_and_cannot_be_written_into() {
+        let page = page(&["<b>\"towers".into()]);
+        for endpoint in ENDPOINTS {
+            assert!(page.contains(&escaped(endpoint.path)), "{}", endpoint.path);
+        }
+        assert!(!page.contains("<b>\"towers") && !page.contains("<script"));
+    }
+
+    #[test]
     fn every_parameter_and_status_is_described() {
         for endpoint in ENDPOINTS {
             for name in endpoint.known.iter().flat_map(|known| known.names()) {
                 assert!(!described(name).is_empty(), "{name} of {}", endpoint.path);
             }
         }
-        let document = document();
+        let document = document(&[]);
         assert_eq!(document["paths"].as_object().unwrap().len(), ENDPOINTS.len(), "every path is listed once");
     }
 }

@@ -39,7 +39,7 @@ fn embedded(app: &App, headers: &HeaderMap, path: &str) -> Result<Response, Prob
     }
     let mut page = String::from_utf8_lossy(&file.data).into_owned();
     let mut others = String::new();
-    if let Some(basemap) = &app.options.basemap {
+    if let Some(basemap) = &app.basemap {
         page = basemap.told_to(&page);
         others = basemap.origins();
     }

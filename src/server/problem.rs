@@ -4,9 +4,10 @@ use crate::service::{ServiceError, ViewError};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// What a client that is turned away may wait before it asks again: about what a full queue takes to drain.
-const RETRY_AFTER_SECS: &str = "2";
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// nginx's number for a client that closed the connection: nobody reads it, but the counters of answers do.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -16,11 +17,18 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     members: Map<String, Value>,
+    retry_after: Duration,
 }
 
 impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem { status, detail: detail.into(), members: Map::new() }
+        Problem { status, detail: detail.into(), members: Map::new(), retry_after: RETRY_AFTER }
+    }
+
+    /// Says how long to wait, where that is known; else it is about as long as a full queue takes.
+    pub fn after(mut self, wait: Duration) -> Problem {
+        self.retry_after = wait;
+        self
     }
 
     pub fn bad_request(detail: impl Into<String>) -> Problem {
@@ -82,8 +90,14 @@ impl IntoResponse for Problem {
             (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ];
         let mut response = (self.status, headers, body.to_string()).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
+        let come_again = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+        if come_again.contains(&self.status) {
+            // Whole seconds, and never too early.
+            let seconds = self.retry_after.as_secs_f64().ceil().max(1.0) as u64;
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

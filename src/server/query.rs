@@ -159,12 +159,17 @@ impl App {
     /// The dataset of a name.
     ///
     /// # Errors
-    /// 404 with the names that there are.
-    pub fn source(&self, name: &str) -> Result<&Arc<Source>, Problem> {
-        self.service.source(name).ok_or_else(|| {
-            let names: Vec<&str> = self.service.sources().keys().map(String::as_str).collect();
-            let detail = format!("there is no dataset '{}': there are {}", excerpt(name), names.join(", "));
-            Problem::not_found(detail).with("datasets", names)
+    /// 404 with the names that anybody may see.
+    pub fn source(&self, name: &str) -> Result<Arc<Source>, Problem> {
+        let sources = self.service.registry().all();
+        sources.get(name).cloned().ok_or_else(|| {
+            let access = &self.config().access;
+            let names: Vec<&str> = sources.keys().map(String::as_str).filter(|name| access.is_public(name)).collect();
+            let there = match names.is_empty() {
+                true => "GET /catalog lists those that there are".to_owned(),
+                false => format!("there are {}", names.join(", ")),
+            };
+            Problem::not_found(format!("there is no dataset '{}': {there}", excerpt(name))).with("datasets", names)
         })
     }
 

@@ -38,7 +38,7 @@ pub async fn histogram(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let source = app.source(&name)?.clone();
+    let source = app.source(&name)?;
     let query = Query::parse(&uri, HISTOGRAM)?;
     let column = query.get("column").ok_or_else(|| Problem::bad_request("say which column=NAME the histogram is of"))?;
     let question = ColumnQuestion::Full(Box::new(FullQuestion {
@@ -71,9 +71,9 @@ pub async fn crossfilter(
     Path(name): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let source = app.source(&name)?.clone();
+    let source = app.source(&name)?;
     let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB: ask for less"),
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {}: ask for less", app.config().limits.body)),
         status => Problem::new(status, "the body cannot be read"),
     })?;
     let request: CrossfilterRequest = serde_json::from_slice(&body)
@@ -110,7 +110,7 @@ pub async fn points(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let source = app.source(&name)?.clone();
+    let source = app.source(&name)?;
     let query = Query::parse(&uri, POINTS)?;
     let format_name = query.get("format").unwrap_or("json");
     let format = RowFormat::named(format_name).ok_or_else(|| {

@@ -51,7 +51,7 @@ pub async fn tile(
     let source = app.source(&dataset)?;
     let address = Address::parse(&z, &x, &file)?;
     let known = if address.is_image { IMAGE } else { NUMBERS };
-    let view = app.view(source, &uri, known)?;
+    let view = app.view(&source, &uri, known)?;
     let Shape { scale, content } = if address.is_image { Shape::of_image(&uri)? } else { Shape::of_numbers(&uri, &view)? };
     let scale = if address.is_doubled { scale.doubled() } else { scale };
     let request = TileRequest { view, tile: address.tile, scale, content };

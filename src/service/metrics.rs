@@ -133,7 +133,8 @@ impl Metrics {
         self.points_scanned.inc_by(points);
     }
 
-    pub(super) fn shed(&self, reason: &str) {
+    /// Counts a request that was refused.
+    pub fn shed(&self, reason: &str) {
         self.shed.with_label_values(&[reason]).inc();
     }
 

@@ -24,6 +24,7 @@ mod pipeline;
 mod pool;
 mod preview;
 mod purge;
+mod registry;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use metrics::Metrics;
 pub use pipeline::{CacheBudgets, Explained, Pipeline, pixel_zoom};
 pub use pool::Priority;
 pub use purge::Purge;
+pub use registry::{Changes, Registry, Sources};
 pub use source::{Source, ZOOM_MAX_SERVED};
 pub use tile::{Content, Scale, StageTimes, Tile, TileKey, TileQuality, TileRequest};
 pub use view::{View, ViewError, column_named};
@@ -105,7 +107,7 @@ pub struct Answer {
 
 /// Serves tiles of several datasets, and answers other questions about them on the same threads.
 pub struct Service {
-    sources: BTreeMap<String, Arc<Source>>,
+    registry: Registry,
     archives: BTreeMap<String, Arc<Archive>>,
     pipeline: Arc<Pipeline>,
     tiles: Arc<ByteLru<TileKey, Arc<Tile>>>,
@@ -125,7 +127,7 @@ impl Service {
         let pipeline = Pipeline::new(&budgets, metrics.clone()).with_preview_budget(limits.preview_budget);
         let pipeline = Arc::new(pipeline);
         Service {
-            sources: sources.into_iter().map(|source| (source.name().to_owned(), Arc::new(source))).collect(),
+            registry: Registry::new(sources),
             archives: BTreeMap::new(),
             tiles: Arc::new(ByteLru::new(budgets.tile_bytes)),
             refiner: Arc::new(Refiner::new(pipeline.clone(), pool.queue())),
@@ -158,13 +160,9 @@ impl Service {
         self.archives.values().map(|archive| &**archive)
     }
 
-    /// The datasets, by name.
-    pub fn sources(&self) -> &BTreeMap<String, Arc<Source>> {
-        &self.sources
-    }
-
-    pub fn source(&self, name: &str) -> Option<&Arc<Source>> {
-        self.sources.get(name)
+    /// The datasets, which may change at any time.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     pub fn limits(&self) -> &Limits {
@@ -215,7 +213,8 @@ impl Service {
         let metrics = self.metrics.clone();
         let refiner = self.refiner.clone();
         let asked = Instant::now();
-        let outcome = self.pool.submit(priority, move |refused| {
+        let cancel = flight.cancel().clone();
+        let outcome = self.pool.submit(priority, cancel, move |refused| {
             if let Some(error) = refused {
                 return flight.land(Err(error));
             }
@@ -279,7 +278,7 @@ impl Service {
     ) -> Ticket {
         let ticket = Ticket::cancelling(cancel.clone());
         let pipeline = self.pipeline.clone();
-        let outcome = self.pool.submit(priority, move |refused| {
+        let outcome = self.pool.submit(priority, cancel.clone(), move |refused| {
             let result = match refused {
                 Some(error) => Err(error),
                 None => cancel.check().map_err(ServiceError::from).and_then(|()| work(&pipeline, &cancel)),

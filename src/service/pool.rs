@@ -1,25 +1,62 @@
 //! A bounded queue in front of named threads. What does not fit is refused at once, not left to hang.
 
 use super::{ServiceError, lock};
+use crate::engine::Cancel;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A background job that has waited this long goes before interactive ones, so that it cannot starve.
-const BACKGROUND_WAIT_MAX: Duration = Duration::from_secs(2);
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
     /// Somebody is looking.
     Interactive,
-    /// Prewarming and refinement.
-    Background,
+    /// Somebody is looking at something coarser already.
+    Refinement,
+    /// Nobody is looking yet.
+    Prewarm,
 }
 
-/// Called with `None` on a thread of the pool; or with the reason for which it will never be, on the caller's.
-type Job = Box<dyn FnOnce(Option<ServiceError>) + Send>;
+const PRIORITIES: [Priority; 3] = [Priority::Interactive, Priority::Refinement, Priority::Prewarm];
+
+impl Priority {
+    /// By how much a job lets later ones of a higher priority go before it: then it is their equal, so that it cannot starve.
+    fn patience(self) -> Duration {
+        match self {
+            Priority::Interactive => Duration::ZERO,
+            Priority::Refinement => Duration::from_secs(1),
+            Priority::Prewarm => Duration::from_secs(4),
+        }
+    }
+
+    /// How much of the queue jobs of this priority may fill, so that there is always room for those above.
+    fn share(self, jobs_max: usize) -> usize {
+        match self {
+            Priority::Interactive => jobs_max,
+            Priority::Refinement => jobs_max / 2,
+            Priority::Prewarm => jobs_max / 4,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Priority::Interactive => "interactive",
+            Priority::Refinement => "refinement",
+            Priority::Prewarm => "prewarm",
+        }
+    }
+}
+
+/// Called with `None` on a thread of the pool; or with the reason for which it will never be, on the thread that found it.
+type Work = Box<dyn FnOnce(Option<ServiceError>) + Send>;
+
+struct Job {
+    work: Work,
+    cancel: Cancel,
+    /// When it is the equal of a job that is more urgent and comes then.
+    due: Instant,
+}
 
 pub struct Pool {
     shared: Arc<Shared>,
@@ -40,8 +77,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Waiting {
-    interactive: VecDeque<Job>,
-    background: VecDeque<(Instant, Job)>,
+    /// By priority, each in the order of `due`.
+    jobs: [VecDeque<Job>; PRIORITIES.len()],
     is_stopping: bool,
 }
 
@@ -68,42 +105,98 @@ impl Pool {
     ///
     /// # Errors
     /// As there.
-    pub fn submit(&self, priority: Priority, job: impl FnOnce(Option<ServiceError>) + Send + 'static) -> Result<(), ()> {
-        self.queue().submit(priority, job)
+    pub fn submit(
+        &self,
+        priority: Priority,
+        cancel: Cancel,
+        work: impl FnOnce(Option<ServiceError>) + Send + 'static,
+    ) -> Result<(), ()> {
+        self.queue().submit(priority, cancel, work)
     }
 
     /// Jobs that wait, by priority.
-    pub fn depths(&self) -> [(&'static str, usize); 2] {
+    pub fn depths(&self) -> [(&'static str, usize); PRIORITIES.len()] {
         let queue = lock(&self.shared.waiting);
-        [("interactive", queue.interactive.len()), ("background", queue.background.len())]
+        PRIORITIES.map(|priority| (priority.name(), queue.jobs[priority as usize].len()))
     }
 }
 
 impl Queue {
-    /// Queues a job, or calls it at once with the reason why not.
+    /// Queues a job, or calls it at once with the reason why not. Where the queue is full, jobs go whose answer nobody waits for
+    /// any more.
     ///
     /// # Errors
-    /// The queue was full or is closing; the job knows already.
-    pub fn submit(&self, priority: Priority, job: impl FnOnce(Option<ServiceError>) + Send + 'static) -> Result<(), ()> {
-        let mut queue = lock(&self.shared.waiting);
-        let waiting = queue.interactive.len() + queue.background.len();
-        let refused = if queue.is_stopping {
-            Some(ServiceError::Stopping)
-        } else {
-            (waiting >= self.shared.jobs_max).then_some(ServiceError::Overloaded { waiting })
+    /// There was no room for it, or the queue is closing; the job knows already.
+    pub fn submit(
+        &self,
+        priority: Priority,
+        cancel: Cancel,
+        work: impl FnOnce(Option<ServiceError>) + Send + 'static,
+    ) -> Result<(), ()> {
+        let job = Job { work: Box::new(work), cancel, due: Instant::now() + priority.patience() };
+        let mut unwanted = Vec::new();
+        let refused = {
+            let mut queue = lock(&self.shared.waiting);
+            if queue.is_stopping {
+                Err((job, ServiceError::Stopping))
+            } else {
+                if queue.room(priority, self.shared.jobs_max).is_none() {
+                    unwanted = queue.take_unwanted();
+                }
+                match queue.room(priority, self.shared.jobs_max) {
+                    Some(()) => {
+                        queue.jobs[priority as usize].push_back(job);
+                        Ok(())
+                    }
+                    None => Err((job, ServiceError::Overloaded { waiting: queue.len() })),
+                }
+            }
         };
-        if let Some(error) = refused {
-            drop(queue);
-            job(Some(error));
-            return Err(());
+        // Told outside of the lock: they answer somebody.
+        for (job, why) in unwanted {
+            (job.work)(Some(why));
         }
-        match priority {
-            Priority::Interactive => queue.interactive.push_back(Box::new(job)),
-            Priority::Background => queue.background.push_back((Instant::now(), Box::new(job))),
+        match refused {
+            Ok(()) => {
+                self.shared.changed.notify_one();
+                Ok(())
+            }
+            Err((job, why)) => {
+                (job.work)(Some(why));
+                Err(())
+            }
         }
-        drop(queue);
-        self.shared.changed.notify_one();
-        Ok(())
+    }
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        self.jobs.iter().map(VecDeque::len).sum()
+    }
+
+    fn room(&self, priority: Priority, jobs_max: usize) -> Option<()> {
+        let of_this = self.jobs[priority as usize].len();
+        (self.len() < jobs_max && of_this < priority.share(jobs_max)).then_some(())
+    }
+
+    /// Removes the jobs whose answer is no longer wanted.
+    fn take_unwanted(&mut self) -> Vec<(Job, ServiceError)> {
+        let mut unwanted = Vec::new();
+        for jobs in &mut self.jobs {
+            for job in std::mem::take(jobs) {
+                match job.cancel.check() {
+                    Ok(()) => jobs.push_back(job),
+                    Err(why) => unwanted.push((job, why.into())),
+                }
+            }
+        }
+        unwanted
+    }
+
+    /// The job that is due first.
+    fn take_first(&mut self) -> Option<Job> {
+        let first = self.jobs.iter_mut().filter(|jobs| !jobs.is_empty()).min_by_key(|jobs| jobs.front().map(|job| job.due));
+        first.and_then(VecDeque::pop_front)
     }
 }
 
@@ -111,7 +204,7 @@ impl Shared {
     fn work(&self) {
         while let Some(job) = self.next() {
             // A panic is a bug; it costs its request, which is told by the drop of what the job holds, and not the thread.
-            if catch_unwind(AssertUnwindSafe(|| job(None))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| (job.work)(None))).is_err() {
                 tracing::error!("a job panicked; its request failed");
             }
         }
@@ -120,11 +213,7 @@ impl Shared {
     fn next(&self) -> Option<Job> {
         let mut queue = lock(&self.waiting);
         loop {
-            let is_overdue = queue.background.front().is_some_and(|(since, _)| since.elapsed() > BACKGROUND_WAIT_MAX);
-            if !is_overdue && let Some(job) = queue.interactive.pop_front() {
-                return Some(job);
-            }
-            if let Some((_, job)) = queue.background.pop_front() {
+            if let Some(job) = queue.take_first() {
                 return Some(job);
             }
             if queue.is_stopping {
@@ -152,43 +241,91 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
-    #[test]
-    fn what_does_not_fit_is_refused_at_once() {
-        let pool = Pool::start(1, 2);
+    /// A pool of one thread, which is busy until the sender is dropped.
+    fn busy(jobs_max: usize) -> (Pool, mpsc::Sender<()>) {
+        let pool = Pool::start(1, jobs_max);
         let (release, blocked) = mpsc::channel::<()>();
         let (started, has_started) = mpsc::channel();
-        pool.submit(Priority::Interactive, move |_| {
+        let block = move |_| {
             started.send(()).unwrap();
-            blocked.recv().unwrap();
-        })
-        .unwrap();
+            blocked.recv().unwrap_err();
+            panic!("expected by the test: a panic costs one job");
+        };
+        pool.submit(Priority::Interactive, Cancel::never(), block).unwrap();
         has_started.recv().unwrap();
+        (pool, release)
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_at_once() {
+        let (pool, release) = busy(2);
         let (done, results) = mpsc::channel();
         for i in 0..3 {
             let done = done.clone();
-            let accepted = pool.submit(Priority::Interactive, move |refused| done.send((i, refused)).unwrap());
+            let accepted = pool.submit(Priority::Interactive, Cancel::never(), move |refused| done.send((i, refused)).unwrap());
             assert_eq!(accepted.is_ok(), i < 2);
         }
         assert_eq!(results.recv().unwrap(), (2, Some(ServiceError::Overloaded { waiting: 2 })));
-        release.send(()).unwrap();
+        drop(release);
         assert_eq!((results.recv().unwrap(), results.recv().unwrap()), ((0, None), (1, None)));
     }
 
     #[test]
-    fn interactive_jobs_go_first_and_a_panic_costs_one_job() {
-        let pool = Pool::start(1, 10);
-        let (release, blocked) = mpsc::channel::<()>();
-        pool.submit(Priority::Interactive, move |_| {
-            blocked.recv().unwrap();
-            panic!("expected by the test");
-        })
-        .unwrap();
+    fn a_full_queue_lets_go_of_what_nobody_waits_for() {
+        let (pool, release) = busy(2);
         let (done, results) = mpsc::channel();
-        for (name, priority) in [("later", Priority::Background), ("sooner", Priority::Interactive)] {
+        let submit = |name, cancel: &Cancel| {
             let done = done.clone();
-            pool.submit(priority, move |_| done.send(name).unwrap()).unwrap();
+            pool.submit(Priority::Interactive, cancel.clone(), move |refused| done.send((name, refused)).unwrap())
+        };
+        let (left, stays) = (Cancel::never(), Cancel::never());
+        submit("left", &left).unwrap();
+        submit("stays", &stays).unwrap();
+        left.cancel();
+        submit("comes", &stays).unwrap();
+        assert_eq!(results.recv().unwrap(), ("left", Some(ServiceError::Cancelled)));
+        assert_eq!(submit("too many", &stays), Err(()));
+        assert_eq!(results.recv().unwrap(), ("too many", Some(ServiceError::Overloaded { waiting: 2 })));
+        drop(release);
+        assert_eq!((results.recv().unwrap(), results.recv().unwrap()), (("stays", None), ("comes", None)));
+    }
+
+    #[test]
+    fn the_urgent_go_first_and_leave_room_for_each_other() {
+        let (pool, release) = busy(8);
+        let (done, results) = mpsc::channel();
+        let submit = |priority: Priority| {
+            let done = done.clone();
+            pool.submit(priority, Cancel::never(), move |refused| done.send((priority, refused.is_some())).unwrap())
+        };
+        submit(Priority::Prewarm).unwrap();
+        submit(Priority::Prewarm).unwrap();
+        assert_eq!(submit(Priority::Prewarm), Err(()), "a quarter of the queue is theirs");
+        assert_eq!(results.recv().unwrap(), (Priority::Prewarm, true));
+        submit(Priority::Refinement).unwrap();
+        submit(Priority::Interactive).unwrap();
+        assert_eq!(pool.depths(), [("interactive", 1), ("refinement", 1), ("prewarm", 2)]);
+        drop(release);
+        let order: Vec<_> = (0..4).map(|_| results.recv().unwrap().0).collect();
+        assert_eq!(order, [Priority::Interactive, Priority::Refinement, Priority::Prewarm, Priority::Prewarm]);
+    }
+
+    #[test]
+    fn who_has_waited_long_enough_is_the_equal_of_the_urgent() {
+        let now = Instant::now();
+        let mut queue = Waiting::default();
+        let job = |priority: Priority, came: Duration| Job {
+            work: Box::new(|_| ()),
+            cancel: Cancel::never(),
+            due: now + came + priority.patience(),
+        };
+        let second = Duration::from_secs(1);
+        queue.jobs[2].push_back(job(Priority::Prewarm, Duration::ZERO));
+        for i in 3..6 {
+            queue.jobs[0].push_back(job(Priority::Interactive, i * second));
         }
-        release.send(()).unwrap();
-        assert_eq!((results.recv().unwrap(), results.recv().unwrap()), ("sooner", "later"));
+        let order: Vec<Duration> = std::iter::from_fn(|| queue.take_first()).map(|job| job.due - now).collect();
+        assert_eq!(order, [3 * second, 4 * second, 4 * second, 5 * second]);
+        assert_eq!(queue.len(), 0);
     }
 }

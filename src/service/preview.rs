@@ -83,7 +83,7 @@ impl Refiner {
             under_way.insert(key, cancel.clone());
         }
         let done = UnderWay { all: self.under_way.clone(), key };
-        let (pipeline, view) = (self.pipeline.clone(), view.clone());
+        let (pipeline, view, cancel_in_queue) = (self.pipeline.clone(), view.clone(), cancel.clone());
         let job = move |refused: Option<super::ServiceError>| {
             let _done = done;
             if refused.is_none()
@@ -93,7 +93,7 @@ impl Refiner {
             }
         };
         // Refused, the job has been dropped, and the next request tries again.
-        let _ = self.queue.submit(Priority::Background, job);
+        let _ = self.queue.submit(Priority::Refinement, cancel_in_queue, job);
     }
 
     /// Gives up what is under way: nobody will ask for it.

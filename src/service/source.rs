@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 pub const ZOOM_MAX_SERVED: u8 = 22;
 
 pub struct Source {
+    name: String,
     dataset: Arc<Dataset>,
     engine: Arc<dyn Engine>,
     /// What a style is when a request says nothing.
@@ -33,6 +34,7 @@ impl Source {
         let defaults = dataset.manifest.style.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let style = Style::parse(defaults)?;
         Ok(Source {
+            name: dataset.manifest.name.clone(),
             dataset,
             engine,
             style,
@@ -42,9 +44,15 @@ impl Source {
         })
     }
 
+    /// The same under another name than its own.
+    pub fn named(mut self, name: impl Into<String>) -> Source {
+        self.name = name.into();
+        self
+    }
+
     /// The name in URLs.
     pub fn name(&self) -> &str {
-        &self.dataset.manifest.name
+        &self.name
     }
 
     pub fn dataset(&self) -> &Arc<Dataset> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules, and the modules that each may use. Those that are not listed may not be there.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("config", &[]),
     ("world", &[]),
     ("generate", &[]),
     ("archive", &["world"]),
@@ -19,12 +20,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("histogram", &["world", "dataset", "filter", "engine"]),
     ("crossfilter", &["world", "dataset", "filter", "engine", "histogram"]),
     ("service", &["world", "archive", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter"]),
-    ("server", &["world", "archive", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter", "service"]),
+    ("server", &["world", "archive", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter", "service", "config"]),
     ("prewarm", &["world", "dataset", "filter", "engine", "shade", "encode", "service"]),
     ("bench", &["world", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter"]),
     ("cli", &[
         "world", "archive", "generate", "dataset", "filter", "ingest", "engine", "shade", "encode", "points", "histogram", "crossfilter",
-        "service", "server", "prewarm", "bench",
+        "service", "server", "prewarm", "bench", "config",
     ]),
 ];
 
@@ -32,6 +33,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("wgpu", &["src/engine/gpu"]),
     ("axum", &["src/server"]),
+    ("hyper", &["src/server"]),
+    ("yaml_rust2", &["src/config"]),
+    ("tokio_rustls", &["src/server"]),
+    ("subtle", &["src/server"]),
     ("rusqlite", &["src/service", "src/prewarm", "src/archive"]),
     ("arrow", &["src/dataset", "src/ingest", "src/generate", "src/points", "src/filter"]),
     ("parquet", &["src/dataset", "src/ingest", "src/generate", "src/points"]),

@@ -15,6 +15,7 @@ mod http;
 mod ingest;
 mod needs;
 mod nginx;
+mod operation;
 mod prewarm;
 mod real_data;
 mod served;

@@ -93,6 +93,8 @@ impl Sample {
 pub struct Served {
     child: Child,
     pub base: String,
+    /// Where `/admin` is, with `--admin-listen`.
+    pub admin: String,
     agent: ureq::Agent,
 }
 
@@ -129,14 +131,20 @@ impl Served {
 
     fn running(mut program: Command) -> Served {
         let mut child = program.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let base = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("it said {line:?}")).to_owned();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut said = |prefix: &str| {
+            let mut line = String::new();
+            stdout.read_line(&mut line).unwrap();
+            line.trim().strip_prefix(prefix).unwrap_or_else(|| panic!("it said {line:?}")).to_owned()
+        };
+        let base = said("listening on ");
+        let has_admin = program.get_args().any(|argument| argument == "--admin-listen");
+        let admin = if has_admin { said("admin on ") } else { String::new() };
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
             .build();
-        Served { child, base, agent: config.into() }
+        Served { child, base, admin, agent: config.into() }
     }
 
     pub fn get(&self, path: &str) -> Got {
@@ -154,6 +162,12 @@ impl Served {
     pub fn post(&self, path: &str, json: &str) -> Got {
         let request = self.agent.post(format!("{}{path}", self.base)).header("content-type", "application/json");
         Got::from(request.send(json).unwrap())
+    }
+
+    /// Asks for something of `/admin`, with a key.
+    pub fn administer(&self, method: &str, path: &str, key: &str, body: &str) -> Got {
+        let request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.admin)).header("x-api-key", key);
+        Got::from(self.agent.run(request.body(body.to_owned()).unwrap()).unwrap())
     }
 
     pub fn head(&self, path: &str) -> Got {

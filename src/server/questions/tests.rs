@@ -5,7 +5,9 @@ use super::*;
 use crate::dataset::testing::{TestColumn, dataset};
 use crate::engine::Cancel;
 use crate::engine::cpu::CpuEngine;
-use crate::server::{Options, router};
+use crate::config::Config;
+use crate::server::publishing::Publisher;
+use crate::server::{Failure, Opener, router};
 use crate::service::{Limits, Service, Source, Ticket};
 use crate::world::WorldPoint;
 use std::future::IntoFuture;
@@ -22,7 +24,24 @@ fn app() -> (tempfile::TempDir, Arc<App>) {
     let sample = Arc::new(sample);
     let source = Source::new(sample.clone(), Arc::new(CpuEngine::new(sample))).unwrap();
     let limits = Limits { threads: 1, ..Limits::default() };
-    (folder, App::new(Service::new(vec![source], limits), Options::default()))
+    (folder, App::new(Service::new(vec![source], limits), Config::default(), None, None, Publisher::new(Box::new(NoFiles), Vec::new()).unwrap()))
+}
+
+/// Nothing is opened here.
+struct NoFiles;
+
+impl Opener for NoFiles {
+    fn config(&self) -> Result<Config, Failure> {
+        Err("there is no configuration".into())
+    }
+
+    fn folder(&self, path: &std::path::Path) -> Result<std::path::PathBuf, Failure> {
+        Err(format!("there is no {}", path.display()).into())
+    }
+
+    fn source(&self, _: &Config, folder: &std::path::Path) -> Result<Source, Failure> {
+        Err(format!("there is no {}", folder.display()).into())
+    }
 }
 
 /// Occupies the service's thread until the sender is used or dropped.
