@@ -75,8 +75,8 @@ pub struct PrewarmArgs {
     pub cache_dir: Option<PathBuf>,
 
     /// Disk space for --cache-dir; beyond it the tiles go that were not used for longest
-    #[arg(long, value_name = "SIZE", default_value = "10GB", value_parser = parse_bytes)]
-    pub cache_dir_size: usize,
+    #[arg(long, value_name = "SIZE", default_value_t = Size(10_000_000_000))]
+    pub cache_dir_size: Size,
 
     /// Say how many tiles there are, and about how long they take and how large they are; make none
     #[arg(long)]
@@ -197,7 +197,7 @@ fn zooms(args: &PrewarmArgs, area: &Area) -> anyhow::Result<RangeInclusive<u8>> 
 
 fn target(args: &PrewarmArgs) -> anyhow::Result<Option<Target>> {
     if let Some(folder) = &args.cache_dir {
-        return Ok(Some(Target::Cache { folder: folder.clone(), budget_bytes: args.cache_dir_size as u64 }));
+        return Ok(Some(Target::Cache { folder: folder.clone(), budget_bytes: args.cache_dir_size.0 }));
     }
     let Some(path) = &args.output else { return Ok(None) };
     let format = Format::of(path).map_err(|extension| {
