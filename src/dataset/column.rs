@@ -191,7 +191,8 @@ pub fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
 
 /// 10^decimals, exact for the decimals that occur (0 to 9).
 pub fn power_of_ten(decimals: u8) -> f64 {
-    10f64.powi(i32::from(decimals))
+    const POWERS: [f64; DECIMALS_MAX as usize + 1] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+    POWERS.get(usize::from(decimals)).copied().unwrap_or_else(|| 10f64.powi(i32::from(decimals)))
 }
 
 impl std::fmt::Display for Value {

@@ -4,7 +4,7 @@
 //! more come together: in integers wherever values are scaled integers, which no order can change; else in f64, each part's
 //! points in their order and the parts in theirs; minima and maxima by keys, whose order is that of the values.
 
-use crate::dataset::column::{DECIMALS_MAX, float_from_ordered_key, power_of_ten, scaled};
+use crate::dataset::column::{DECIMALS_MAX, float_from_ordered_key, ordered_key_from_float, power_of_ten, scaled};
 use crate::dataset::{ColumnId, Dataset, DictionaryValues, Encoding};
 use std::borrow::Cow;
 
@@ -94,9 +94,9 @@ impl<'a> Numbers<'a> {
             (Partial::Key(key), _) => return self.number(key),
             (Partial::Real { count, sum }, _) => (0, count, sum),
             (Partial::Whole { count, sum }, &Numbers::Scaled { base, step, decimals }) => {
-                (decimals, count, (i128::from(base) * i128::from(count) + i128::from(step) * sum) as f64)
+                (decimals, count, rounded(i128::from(base) * i128::from(count) + i128::from(step) * sum))
             }
-            (Partial::Whole { count, sum }, &Numbers::Listed { decimals, .. }) => (decimals, count, sum as f64),
+            (Partial::Whole { count, sum }, &Numbers::Listed { decimals, .. }) => (decimals, count, rounded(sum)),
             (Partial::Whole { .. }, _) => unreachable!("floats are not added up as integers"),
         };
         match measure {
@@ -104,6 +104,11 @@ impl<'a> Numbers<'a> {
             _ => sum / power_of_ten(decimals),
         }
     }
+}
+
+/// The nearest f64. Nearly always an i64, which the processor converts itself.
+fn rounded(sum: i128) -> f64 {
+    i64::try_from(sum).map_or(sum as f64, |sum| sum as f64)
 }
 
 impl Partial {
@@ -173,40 +178,9 @@ pub struct ValueDistribution {
 
 impl ValueDistribution {
     pub fn of_values(values: impl IntoIterator<Item = f64>) -> ValueDistribution {
-        let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).map(|value| value + 0.0).collect();
-        values.sort_unstable_by(f64::total_cmp);
-        let mut distribution = ValueDistribution { lowest: values.first().copied().unwrap_or(0.0), ..Default::default() };
-        values.into_iter().for_each(|value| distribution.push(value, 1));
-        distribution
-    }
-
-    /// Adds pixels of a value that is no lower than any before.
-    fn push(&mut self, value: f64, pixels: u64) {
-        match self.pixels_by_value.last_mut() {
-            Some((highest, bin)) if bin_of(*highest) == bin_of(value) => {
-                *highest = value;
-                *bin += pixels;
-            }
-            _ => self.pixels_by_value.push((value, pixels)),
-        }
-    }
-
-    /// The distribution of these pixels and of others.
-    pub fn and(self, other: ValueDistribution) -> ValueDistribution {
-        if self.pixels_by_value.is_empty() || other.pixels_by_value.is_empty() {
-            return if self.pixels_by_value.is_empty() { other } else { self };
-        }
-        let mut merged = ValueDistribution { lowest: self.lowest.min(other.lowest), ..Default::default() };
-        let (mut a, mut b) = (self.pixels_by_value.into_iter().peekable(), other.pixels_by_value.into_iter().peekable());
-        while let Some(&(next, _)) = a.peek() {
-            let first = match b.peek() {
-                Some(&(other, _)) if other < next => b.next(),
-                _ => a.next(),
-            };
-            first.into_iter().for_each(|(value, pixels)| merged.push(value, pixels));
-        }
-        b.for_each(|(value, pixels)| merged.push(value, pixels));
-        merged
+        let mut tally = ValueTally::default();
+        values.into_iter().for_each(|value| tally.add(value));
+        tally.finish()
     }
 
     /// The highest value; 0 without any.
@@ -220,8 +194,62 @@ impl ValueDistribution {
     }
 }
 
-fn bin_of(value: f64) -> u64 {
-    value.to_bits() >> BIN_SHIFT
+/// Bins of one sign and exponent: a page, made when its first value comes.
+const PAGE_BINS: usize = 1 << 12;
+
+/// Signs and exponents.
+const PAGES: usize = 1 << 12;
+
+/// Bins of a distribution while values are added to them: in any order, on any thread.
+pub struct ValueTally {
+    lowest: f64,
+    /// By page and bin: the highest value, and the number of pixels.
+    pages: Vec<Option<Box<[(f64, u64)]>>>,
+}
+
+impl Default for ValueTally {
+    fn default() -> ValueTally {
+        ValueTally { lowest: f64::INFINITY, pages: vec![None; PAGES] }
+    }
+}
+
+impl ValueTally {
+    /// Adds a pixel of a value; nothing for what is infinite or not a number.
+    pub fn add(&mut self, value: f64) {
+        if value.is_finite() {
+            self.lowest = self.lowest.min(value);
+            let bin = (ordered_key_from_float(value) >> BIN_SHIFT) as usize;
+            let page = self.pages[bin / PAGE_BINS].get_or_insert_with(|| vec![(f64::NEG_INFINITY, 0); PAGE_BINS].into());
+            let (highest, pixels) = &mut page[bin % PAGE_BINS];
+            *highest = highest.max(value);
+            *pixels += 1;
+        }
+    }
+
+    pub fn and(mut self, other: ValueTally) -> ValueTally {
+        self.lowest = self.lowest.min(other.lowest);
+        for (page, other) in self.pages.iter_mut().zip(other.pages) {
+            match (page.as_mut(), other) {
+                (Some(bins), Some(more)) => {
+                    for ((highest, pixels), (other, count)) in bins.iter_mut().zip(more) {
+                        *highest = highest.max(other);
+                        *pixels += count;
+                    }
+                }
+                (None, more) => *page = more,
+                (Some(_), None) => {}
+            }
+        }
+        self
+    }
+
+    pub fn finish(self) -> ValueDistribution {
+        let bins = self.pages.into_iter().flatten().flatten().filter(|&(_, pixels)| pixels > 0);
+        // A sum with zero takes the sign off a zero.
+        let pixels_by_value: Vec<(f64, u64)> = bins.map(|(highest, pixels)| (highest + 0.0, pixels)).collect();
+        let lowest = if pixels_by_value.is_empty() { 0.0 } else { self.lowest + 0.0 };
+        ValueDistribution { lowest, pixels_by_value }
+    }
 }
 
 #[cfg(test)]
@@ -255,10 +283,15 @@ mod tests {
             a in proptest::collection::vec(prop_oneof![-3.0f64..3.0, proptest::num::f64::ANY, Just(-0.0)], 0..80),
             b in proptest::collection::vec(-3.0f64..3.0, 0..80),
         ) {
-            let of = |values: &[f64]| ValueDistribution::of_values(values.iter().copied());
-            let whole = of(&[a.clone(), b.clone()].concat());
-            prop_assert_eq!(&of(&a).and(of(&b)), &whole);
-            prop_assert_eq!(&of(&b).and(of(&a)), &whole);
+            let of = |values: &[f64]| {
+                let mut tally = ValueTally::default();
+                values.iter().for_each(|&value| tally.add(value));
+                tally
+            };
+            let whole = of(&[a.clone(), b.clone()].concat()).finish();
+            prop_assert_eq!(&of(&a).and(of(&b)).finish(), &whole);
+            prop_assert_eq!(&of(&b).and(of(&a)).finish(), &whole);
+            prop_assert!(whole.pixels_by_value.windows(2).all(|pair| pair[0].0 < pair[1].0));
             let finite: Vec<f64> = a.iter().chain(&b).copied().filter(|value| value.is_finite()).collect();
             let mut up_to = 0;
             for &(value, pixels) in &whole.pixels_by_value {

@@ -17,7 +17,7 @@ mod region;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use aggregate::{Aggregate, Measure, Numbers, Partial, ValueDistribution, ValueGrid};
+pub use aggregate::{Aggregate, Measure, Numbers, Partial, ValueDistribution, ValueGrid, ValueTally};
 pub use failover::{Failover, OnDeviceLoss};
 pub use grid::{CountGrid, Distribution};
 pub use groups::{GROUPS_MAX, Group, GroupKind, Groups, GroupsError};

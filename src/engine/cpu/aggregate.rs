@@ -8,7 +8,9 @@ use super::count::{Runs, runs};
 use super::distribution::{SharedCells, tasks};
 use crate::dataset::{ColumnKeys, Dataset, Part};
 use crate::engine::bitmap::GroupedBitmaps;
-use crate::engine::{Aggregate, Cancel, EngineError, Measure, Numbers, Partial, ValueDistribution, ValueGrid};
+use crate::engine::{
+    Aggregate, Cancel, EngineError, Measure, Numbers, Partial, ValueDistribution, ValueGrid, ValueTally,
+};
 use crate::world::{TILE_PIXELS, TileId, Zoom, pixel_from_code};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -88,39 +90,40 @@ pub(in crate::engine) fn distribution(
     let numbers = numbers_of(dataset, aggregate);
     let level = zoom.pixel_level();
     let shared_cells = SharedCells::of(parts, level);
-    let mut whole = ValueDistribution::default();
+    let mut whole = ValueTally::default();
     // Pixels that several parts may have points of, by cell, added in the order of the parts.
     let mut shared: BTreeMap<u64, Partial> = BTreeMap::new();
     for (part, bitmaps) in parts {
         let positions = shared_cells.positions(part, level);
         let is_shared = |position: u32| positions.iter().any(|shared| shared.contains(&position));
-        let of_tasks: Vec<(ValueDistribution, Vec<(u64, Partial)>)> = tasks(part, level)
+        let empty = || (ValueTally::default(), Vec::new());
+        let (values, apart) = tasks(part, level)
             .into_par_iter()
-            .map(|task| {
+            .try_fold(empty, |(mut values, mut apart), task| {
                 cancel.check()?;
-                let mut values = Vec::new();
-                let mut apart = Vec::new();
                 each_cell(part, level, task, |cell| {
                     let begin = cell.start;
                     match of_points(&numbers, measure, part.column(column), &bitmaps.all.words, cell) {
                         Partial::Empty => {}
                         partial if is_shared(begin) => apart.push((part.key(begin).cell(level), partial)),
-                        partial => values.push(numbers.value(partial, measure)),
+                        partial => values.add(numbers.value(partial, measure)),
                     }
                 });
-                Ok((ValueDistribution::of_values(values), apart))
+                Ok::<_, EngineError>((values, apart))
             })
-            .collect::<Result<_, EngineError>>()?;
-        for (distribution, apart) in of_tasks {
-            whole = whole.and(distribution);
-            for (cell, partial) in apart {
-                let sum = shared.entry(cell).or_default();
-                *sum = sum.and(partial, measure);
-            }
+            .try_reduce(empty, |(values, mut apart), (more, others)| {
+                apart.extend(others);
+                Ok((values.and(more), apart))
+            })?;
+        whole = whole.and(values);
+        // Each cell once: they come from one part.
+        for (cell, partial) in apart {
+            let sum = shared.entry(cell).or_default();
+            *sum = sum.and(partial, measure);
         }
     }
-    let shared = shared.into_values().map(|partial| numbers.value(partial, measure));
-    Ok(whole.and(ValueDistribution::of_values(shared)))
+    shared.into_values().for_each(|partial| whole.add(numbers.value(partial, measure)));
+    Ok(whole.finish())
 }
 
 fn numbers_of(dataset: &Dataset, aggregate: Aggregate) -> Numbers<'_> {
