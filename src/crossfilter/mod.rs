@@ -130,7 +130,7 @@ impl Crossfilter {
     ) -> Result<CrossfilterAnswer, CrossfilterError> {
         let question = self.question(request, groups)?;
         let contexts = question.contexts();
-        let (plans, counts) = match self.from_cubes(&question, &contexts, cancel)? {
+        let (plans, counts) = match self.answered_by_cubes(&question, &contexts, cancel)? {
             Some(answered) => answered,
             None => self.directly(&question, cancel)?,
         };
@@ -259,7 +259,7 @@ impl Crossfilter {
     }
 
     /// The answer from a cube: one that is there, or one that is built because a brush is being dragged.
-    fn from_cubes(
+    fn answered_by_cubes(
         &self,
         question: &Question,
         contexts: &[(ColumnId, String)],

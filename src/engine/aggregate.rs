@@ -200,11 +200,14 @@ const PAGE_BINS: usize = 1 << 12;
 /// Signs and exponents.
 const PAGES: usize = 1 << 12;
 
+/// By bin: the highest value, and the number of pixels.
+type Page = Box<[(f64, u64)]>;
+
 /// Bins of a distribution while values are added to them: in any order, on any thread.
 pub struct ValueTally {
     lowest: f64,
-    /// By page and bin: the highest value, and the number of pixels.
-    pages: Vec<Option<Box<[(f64, u64)]>>>,
+    /// By sign and exponent.
+    pages: Vec<Option<Page>>,
 }
 
 impl Default for ValueTally {

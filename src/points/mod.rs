@@ -168,7 +168,7 @@ fn pieces(bitmaps: Vec<(usize, Vec<u64>)>, mut offset: u64, mut limit: u64) -> i
     .filter(|piece| !piece.ranges.is_empty())
 }
 
-const _: () = assert!(PIECE_ROWS as usize % BLOCK_POINTS == 0, "pieces begin with words");
+const _: () = assert!((PIECE_ROWS as usize).is_multiple_of(BLOCK_POINTS), "pieces begin with words");
 
 #[cfg(test)]
 mod tests {
@@ -179,7 +179,7 @@ mod tests {
 
     fn sample() -> (tempfile::TempDir, Arc<Dataset>) {
         let points: Vec<WorldPoint> =
-            (0..900u32).map(|i| WorldPoint { x: i.wrapping_mul(0x9E37_79B9), y: (1 << 30) + (i % 30 << 26) }).collect();
+            (0..900u32).map(|i| WorldPoint { x: i.wrapping_mul(0x9E37_79B9), y: (1 << 30) + ((i % 30) << 26) }).collect();
         let sizes = TestColumn::Integer((0..900).map(|i| (i % 10 > 0).then_some(i)).collect());
         let names = TestColumn::Text((0..900).map(|i| (i % 7 > 0).then(|| format!("a \"{}\", b", i % 7))).collect());
         let (folder, dataset) = dataset(&points, &[("size", sizes), ("name", names)], 250);

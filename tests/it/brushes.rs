@@ -98,6 +98,33 @@ fn rows_come_in_pages_and_as_files() {
     assert_eq!(pixel.len() as u64, count(&sample, |row| row.at.x >> 24 == 20 && row.at.y >> 24 == 100));
 }
 
+#[test]
+fn a_whole_selection_is_exported_with_all_its_columns() {
+    // More than is put together in memory, so both are streamed.
+    let sample = Sample::new(30_000);
+    let served = Served::start(&sample.dataset(), &[]);
+    let wanted = sample.rows.iter().filter(|row| row.range < 2500);
+    let (rows, sum) = wanted.fold((0, 0), |(rows, sum), row| (rows + 1, sum + u64::from(row.range)));
+    assert!(rows > 10_000);
+    let check = |batches: Vec<arrow::record_batch::RecordBatch>| {
+        let names: Vec<String> = batches[0].schema().fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!(names, ["radio", "lon", "lat", "range", "geometry"]);
+        let ranges = |batch: &arrow::record_batch::RecordBatch| {
+            let ranges = arrow::compute::cast(batch.column(3), &arrow::datatypes::DataType::UInt64).unwrap();
+            arrow::compute::sum(arrow::array::AsArray::as_primitive::<arrow::datatypes::UInt64Type>(&ranges)).unwrap_or(0)
+        };
+        assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), rows);
+        assert_eq!(batches.iter().map(ranges).sum::<u64>(), sum);
+    };
+    let parquet = served.get("/towers/points?format=parquet&filter=range%20%3C%202500");
+    assert_eq!(parquet.header("content-type"), "application/vnd.apache.parquet");
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(axum::body::Bytes::from(parquet.body), 8192).unwrap();
+    check(reader.map(Result::unwrap).collect());
+    let stream = served.get("/towers/points?format=arrow&filter=range%20%3C%202500");
+    let reader = arrow::ipc::reader::StreamReader::try_new(&stream.body[..], None).unwrap();
+    check(reader.map(Result::unwrap).collect());
+}
+
 fn post(served: &Served, question: &Value) -> (u16, Value) {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let request = agent.post(format!("{}/towers/crossfilter", served.base)).header("content-type", "application/json");

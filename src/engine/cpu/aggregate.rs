@@ -223,9 +223,10 @@ fn real(count: u64, sum: f64) -> Partial {
 #[inline(always)]
 fn for_each_key<K: Copy + Into<u64>>(keys: &[K], words: &[u64], points: Range<u32>, mut with: impl FnMut(u64)) {
     let (from, to) = (points.start as usize, points.end as usize);
-    for at in from / 64..to.div_ceil(64) {
-        let first = at * 64;
-        let mut bits = words[at];
+    let first_word = from / 64;
+    for (at, &word) in words[first_word..to.div_ceil(64)].iter().enumerate() {
+        let first = (first_word + at) * 64;
+        let mut bits = word;
         if first < from {
             bits &= u64::MAX << (from - first);
         }
