@@ -8,7 +8,7 @@ use super::view::View;
 use crate::dataset::{ColumnKind, Value};
 use crate::encode::{Quality, empty_png, npy_f64, png};
 use crate::engine::{Aggregate, Cancel, ValueDistribution, ValueGrid};
-use crate::shade::{Legend, LegendAggregate, ValueShader, number_label};
+use crate::shade::{Legend, LegendAggregate, Normalize, ValueShader, number_label};
 use crate::world::{TileId, Zoom};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -35,7 +35,11 @@ impl Pipeline {
                 return Ok(Tile { bytes: Bytes::from_static(empty_png(pixels)), is_kept, quality: TileQuality::Exact, times });
             }
             Content::Png | Content::Png8 => {
-                let distribution = self.value_distribution(view, aggregate, pixel_zoom(*tile, *scale), cancel)?;
+                let distribution = match (view.style.normalize, view.style.span) {
+                    (Normalize::Zoom, None) => self.value_distribution(view, aggregate, pixel_zoom(*tile, *scale), cancel)?,
+                    // Each tile has its own scale, or all have one that was given.
+                    _ => Arc::default(),
+                };
                 (Some(ValueShader::new(&view.style, &distribution)), started.elapsed())
             }
         };

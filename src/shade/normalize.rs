@@ -54,9 +54,15 @@ impl Normalization {
         Some(Normalization::new(lo.into(), hi.into(), how, span, || exact_cdf(pixels_by_count, lo.into())))
     }
 
-    /// The normalisation of values: of all pixels of a zoom, or of one tile, that have any. `None` if none does.
+    /// The normalisation of values: of all pixels of a zoom, or of one tile, that have any. `None` if none does; a span says all
+    /// there is to say, and needs none.
     pub(super) fn of_values(distribution: &ValueDistribution, how: How, span: Option<Span>) -> Option<Normalization> {
-        let (lo, &(hi, _)) = (distribution.lowest, distribution.pixels_by_value.last()?);
+        let lo = distribution.lowest;
+        let hi = match (distribution.pixels_by_value.last(), span) {
+            (Some(&(hi, _)), _) => hi,
+            (None, Some(_)) => lo,
+            (None, None) => return None,
+        };
         Some(Normalization::new(lo, hi, how, span, || exact_cdf(&distribution.pixels_by_value, lo)))
     }
 

@@ -16,7 +16,8 @@ pub struct ValueShader {
 }
 
 impl ValueShader {
-    /// Prepares a style for the values of one zoom, whose distribution it is. Without `cmap`, viridis is used.
+    /// Prepares a style for the values of one zoom, whose distribution it is; with a span or `normalize=tile` it is not read.
+    /// Without `cmap`, viridis is used.
     pub fn new(style: &Style, distribution: &ValueDistribution) -> ValueShader {
         let zoom = match style.normalize {
             Normalize::Zoom => Normalization::of_values(distribution, style.how, style.span),
@@ -91,6 +92,8 @@ mod tests {
         assert_eq!(rgba, [[0, 0, 0, 255], [127, 127, 127, 255], [255; 4], [0; 4]].concat());
         let nothing = ValueShader::new(&style(&[]), &ValueDistribution::default());
         assert_eq!(nothing.shade(&ValueGrid::empty(2)), [0; 16]);
+        let given = ValueShader::new(&style(&[("how", "linear"), ("cmap", "gray"), ("span", "0,2")]), &ValueDistribution::default());
+        assert_eq!(given.shade(&grid(&[1.0, 2.0, f64::NAN, 0.0])), [[127, 127, 127, 255], [255; 4], [0; 4], [0, 0, 0, 255]].concat());
     }
 
     /// Goal: one scale for all. Method: whole numbers as values and as counts have the same colours, whatever the scale.

@@ -183,6 +183,14 @@ fn an_aggregate_has_addresses_and_caches_of_its_own() {
     assert_eq!(served.get("/ships/1/1/0.png?agg=mean&column=speed&how=log&cmap=fire").header("x-cache"), "MISS");
     assert_eq!(read(), before);
 
+    // A scale that is given is not worked out.
+    let worked_out = || served.metric("pointillist_device_seconds_total{stage=\"value_distribution\"}");
+    let before = worked_out();
+    assert_eq!(served.get("/ships/2/2/1.png?agg=mean&column=speed&how=linear&span=0,20").status, 200);
+    assert_eq!(worked_out(), before);
+    assert_eq!(served.get("/ships/2/2/1.png?agg=mean&column=speed&how=linear").status, 200);
+    assert!(worked_out() > before);
+
     let template = served.get("/ships.json?agg=mean&column=speed&how=linear&span=0,20").json();
     let tiles = template["tiles"][0].as_str().unwrap();
     assert!(tiles.contains("agg=mean&column=speed&how=linear&span=0,20"), "{tiles}");

@@ -61,6 +61,11 @@ fn a_histogram_counts_the_rows() {
         ("/towers/histogram?column=rnage", "did you mean 'range'"),
         ("/towers/histogram?column=range&bins=5000", "1 to 1024"),
         ("/towers/histogram?column=range&scale=cubic", "linear or log10"),
+        ("/towers/histogram?column=lon", "there is no column 'lon'; the columns are radio, range"),
+        ("/towers/histogram?column=range&min=nan", "an axis cannot end at NaN"),
+        ("/towers/histogram?column=range&max=inf", "an axis cannot end at inf"),
+        ("/towers/histogram?column=range&min=5&max=5", "an axis from 5 to 5 is empty"),
+        ("/towers/histogram?column=radio&min=1", "column 'radio' is text, and min and max are of numbers"),
         ("/towers/points?columns=rnage", "there is no column 'rnage'"),
     ] {
         let got = served.get(path);

@@ -337,7 +337,16 @@ fn statistics_of_a_selection_are_true() {
     assert_eq!(column["min"], *ranges.iter().min().unwrap());
     assert_eq!(column["max"], *ranges.iter().max().unwrap());
     let mean = ranges.iter().map(|&n| f64::from(n)).sum::<f64>() / ranges.len() as f64;
-    assert!((column["mean"].as_f64().unwrap() - mean).abs() < 1e-6);
+    assert_eq!(column["mean"], mean, "a sum of integers, divided once");
+    let text = stats["columns"].as_array().unwrap().iter().find(|column| column["name"] == "radio").unwrap();
+    assert!(text["nulls"].is_null(), "what is true of all points need not be of these");
+    // Of all points too, where it is asked for.
+    let column = |stats: &serde_json::Value| stats["columns"].as_array().unwrap().iter().find(|c| c["name"] == "range").unwrap().clone();
+    let all = column(&served.get("/towers/stats?filter=").json());
+    let mean = sample.rows.iter().map(|row| f64::from(row.range)).sum::<f64>() / 2000.0;
+    assert_eq!((&all["count"], &all["mean"]), (&2000.into(), &mean.into()));
+    assert_eq!(all["quantiles"].as_array().map(Vec::len), Some(5));
+    assert!(column(&served.get("/towers/stats").json()).get("mean").is_none());
 }
 
 #[test]
