@@ -23,7 +23,8 @@ pub use pace::Stop;
 pub use plan::{Plan, ZoomCount};
 
 use crate::service::disk::DiskError;
-use crate::service::{Pipeline, ServiceError, StageTimes, View};
+use crate::engine::Cancel;
+use crate::service::{Pipeline, ServiceError, StageTimes, Tile, View};
 use crate::world::{TileId, Zoom};
 use bytes::Bytes;
 use pace::{Pace, load_average};
@@ -257,7 +258,7 @@ fn make(job: &Job, view: &Arc<View>, tiles: Vec<TileId>, run: Run<'_, '_>) -> Re
             if stop.is_asked() {
                 break;
             }
-            let made: Vec<_> = batch.par_iter().map(|&tile| (tile, pipeline.tile(&request(view, tile), stop.cancel()))).collect();
+            let made = images(pipeline, view, batch, stop.cancel());
             let mut images = Vec::with_capacity(made.len());
             let mut bytes = 0;
             for (tile, image) in made {
@@ -293,6 +294,34 @@ fn make(job: &Job, view: &Arc<View>, tiles: Vec<TileId>, run: Run<'_, '_>) -> Re
         writer.join().expect("the writer does not panic")?;
         made_all
     })
+}
+
+/// Tiles that one call of an engine counts: the CPU does one in each thread, a GPU as many as fit into its memory together at once.
+const GPU_TILES: usize = 64;
+
+/// The tiles of a batch, by all threads.
+fn images(pipeline: &Pipeline, view: &Arc<View>, batch: &[TileId], cancel: &Cancel) -> Vec<(TileId, Result<Tile, ServiceError>)> {
+    let at_once = if view.source.engine().info().backend == "gpu" { GPU_TILES } else { 1 };
+    let chunk = |tiles: &[TileId]| -> Result<Vec<_>, ServiceError> {
+        let started = Instant::now();
+        let grids = pipeline.count_once(view, tiles, cancel)?;
+        let count = started.elapsed() / tiles.len() as u32;
+        let painted = tiles.par_iter().zip(grids).map(|(&tile, grid)| (tile, pipeline.image_of(&request(view, tile), grid, count, cancel)));
+        Ok(painted.collect())
+    };
+    let one_by_one = |tiles: &[TileId]| -> Vec<_> {
+        tiles.iter().map(|&tile| (tile, pipeline.tile(&request(view, tile), cancel))).collect()
+    };
+    let made = |tiles: &[TileId]| {
+        let is_own = tiles.iter().try_fold(true, |is_own, tile| Ok(is_own && pipeline.shows_own_counts(view, tile.zoom(), cancel)?));
+        match is_own {
+            // Tiles that fail together are asked for one by one, so that each has its own error.
+            Ok(true) => chunk(tiles).unwrap_or_else(|_: ServiceError| one_by_one(tiles)),
+            Ok(false) => one_by_one(tiles),
+            Err::<bool, ServiceError>(_) => one_by_one(tiles),
+        }
+    };
+    if at_once == 1 { batch.par_chunks(1).flat_map_iter(made).collect() } else { batch.chunks(at_once).flat_map(made).collect() }
 }
 
 struct Written {

@@ -284,6 +284,36 @@ impl Pipeline {
         ]
     }
 
+    /// Counts of tiles of 256 pixels in one call of the engine, past the cache: for whoever makes each tile once, and would only push out what
+    /// others ask for again.
+    ///
+    /// # Errors
+    /// As [`Pipeline::selection`].
+    pub fn count_once(&self, view: &View, tiles: &[TileId], cancel: &Cancel) -> Result<Vec<CountGrid>, ServiceError> {
+        let selection = self.selection(view, cancel)?;
+        let started = Instant::now();
+        let grids = view.source.engine().count(&selection, tiles, cancel)?;
+        self.metrics.device_time("count", started.elapsed());
+        Ok(grids)
+    }
+
+    /// Whether the image of a tile at a zoom shows nothing but the tile's own counts, as [`Pipeline::count_once`] gives them.
+    ///
+    /// # Errors
+    /// As [`Pipeline::tile`].
+    pub fn shows_own_counts(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<bool, ServiceError> {
+        Ok(view.aggregate.is_none() && self.prepared(view, zoom, cancel)?.spread_pixels == 0)
+    }
+
+    /// The image of counts that took `count` to make.
+    ///
+    /// # Errors
+    /// As [`Pipeline::tile`].
+    pub fn image_of(&self, request: &TileRequest, grid: CountGrid, count: Duration, cancel: &Cancel) -> Result<Tile, ServiceError> {
+        let prepared = self.prepared(&request.view, pixel_zoom(request.tile, request.scale), cancel)?;
+        self.painted(request, &prepared, Some(grid), count, Quality::Exact, cancel)
+    }
+
     fn image(&self, request: &TileRequest, encoding: Quality, cancel: &Cancel) -> Result<Tile, ServiceError> {
         let TileRequest { view, tile, scale, .. } = request;
         let started = Instant::now();
@@ -292,7 +322,20 @@ impl Pipeline {
             0 => self.counts(view, *tile, *scale, cancel)?,
             radius => self.counts_spread(view, *tile, *scale, radius, cancel)?,
         };
-        let count = started.elapsed();
+        self.painted(request, &prepared, grid, started.elapsed(), encoding, cancel)
+    }
+
+    fn painted(
+        &self,
+        request: &TileRequest,
+        prepared: &Prepared,
+        grid: Option<CountGrid>,
+        count: Duration,
+        encoding: Quality,
+        cancel: &Cancel,
+    ) -> Result<Tile, ServiceError> {
+        let TileRequest { view, scale, .. } = request;
+        let started = Instant::now();
         let pixels = scale.pixels();
         let grid = match (grid, view.style.background) {
             (Some(grid), _) => grid,
@@ -306,9 +349,9 @@ impl Pipeline {
         };
         cancel.check()?;
         let rgba = prepared.shader.shade(&grid);
-        let shade = started.elapsed() - count;
+        let shade = started.elapsed();
         let bytes = Bytes::from(png(&rgba, pixels, encoding));
-        let encode = started.elapsed() - count - shade;
+        let encode = started.elapsed() - shade;
         let times = StageTimes { count, shade, encode };
         self.metrics.observe_stages(request, &times);
         let quality = prepared.quality;
