@@ -80,9 +80,10 @@ impl Category {
     }
 }
 
-/// Null is a middle grey, other a darker one, so that neither is taken for a value and both show on light and dark maps.
-const NULL_COLOR: Rgb = Rgb::from_u32(0x9aa0a6);
-const OTHER_COLOR: Rgb = Rgb::from_u32(0x6b7177);
+/// Null is a light grey, other a darker one, so that neither is taken for a value and both show on light and dark maps. Of all pairs of
+/// greys these are among the farthest from the first twelve defaults, for colour-blind eyes too: a middle grey is the seventh to them.
+const NULL_COLOR: Rgb = Rgb::from_u32(0xb0b6bc);
+const OTHER_COLOR: Rgb = Rgb::from_u32(0x70767c);
 
 /// Distinct colours for values that have none.
 ///
@@ -155,5 +156,64 @@ mod tests {
         colors.sort();
         colors.dedup();
         assert_eq!(colors.len(), categories.len());
+    }
+
+    /// What eyes without red or green cones see of linear light: Machado, Oliveira and Fernandes (2009,
+    /// doi:10.1109/TVCG.2009.113), at full severity.
+    const EYES: [(&str, [[f64; 3]; 3]); 3] = [
+        ("all cones", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+        (
+            "no red cones",
+            [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        ),
+        (
+            "no green cones",
+            [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+        ),
+    ];
+
+    /// Oklab (Ottosson 2020), where equal distances look about equally different: what just can be told apart is some 0.02.
+    fn oklab(Rgb(color): Rgb, eyes: &[[f64; 3]; 3]) -> [f64; 3] {
+        let linear = color.map(|channel| match f64::from(channel) / 255.0 {
+            dark if dark <= 0.04045 => dark / 12.92,
+            light => ((light + 0.055) / 1.055).powf(2.4),
+        });
+        let times = |rows: &[[f64; 3]; 3], v: [f64; 3]| rows.map(|row| row.iter().zip(v).map(|(a, b)| a * b).sum::<f64>());
+        let seen = times(eyes, linear).map(|channel| channel.clamp(0.0, 1.0));
+        const CONES: [[f64; 3]; 3] = [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ];
+        const LAB: [[f64; 3]; 3] = [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ];
+        times(&LAB, times(&CONES, seen).map(f64::cbrt))
+    }
+
+    /// The two of the colours that are nearest to each other, and how near.
+    fn nearest(colors: &[Rgb], eyes: &[[f64; 3]; 3]) -> (f64, Rgb, Rgb) {
+        let apart = |a: Rgb, b: Rgb| {
+            let squares = oklab(a, eyes).into_iter().zip(oklab(b, eyes)).map(|(a, b)| (a - b).powi(2));
+            squares.sum::<f64>().sqrt()
+        };
+        let pairs = colors.iter().enumerate().flat_map(|(i, &a)| colors[i + 1..].iter().map(move |&b| (a, b)));
+        pairs.map(|(a, b)| (apart(a, b), a, b)).min_by(|a, b| a.0.total_cmp(&b.0)).expect("there are two colours")
+    }
+
+    /// Goal: categories can be told apart, by colour-blind people too. Method: the least distance between the first twelve defaults,
+    /// null and other, as three kinds of eyes see them; and between all of them, as most do.
+    #[test]
+    fn defaults_can_be_told_apart_by_all_eyes() {
+        let greys = [NULL_COLOR, OTHER_COLOR];
+        let defaults = VALUE_COLORS.map(Rgb::from_u32);
+        for (name, eyes) in &EYES {
+            let (apart, a, b) = nearest(&[&defaults[..12], &greys].concat(), eyes);
+            assert!(apart > 0.06, "with {name}, {a} and {b} are {apart:.3} apart");
+        }
+        let (apart, a, b) = nearest(&[&defaults[..], &greys].concat(), &EYES[0].1);
+        assert!(apart > 0.04, "{a} and {b} are {apart:.3} apart");
     }
 }
