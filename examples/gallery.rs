@@ -87,6 +87,7 @@ fn ingest_files(inputs: Vec<PathBuf>, output: &Path, category: Option<&str>) -> 
         wanted: None,
         rejects: None,
         name: None,
+        style: Default::default(),
         replace: Replace::Never,
         memory_limit_bytes: 4_000_000_000,
         part_points_max: PART_POINTS_MAX,

@@ -9,6 +9,7 @@ use crate::dataset::manifest::MANIFEST_FILE;
 use crate::dataset::write::Replace;
 use crate::filter::Expr;
 use crate::ingest::{ColumnWishes, Crs, DialectWishes, IngestOptions, Observer, Step, StepProgress, Summary, cache, ingest, preset};
+use crate::shade::Style;
 use indicatif::{HumanBytes, HumanCount};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   pointillist ingest points.csv -o points
   pointillist ingest 'cells/*.csv.gz' -o towers --preset opencellid
-  pointillist ingest trips.parquet -o trips --lon pickup_x --lat pickup_y --category vendor --rejects rejects.csv")]
+  pointillist ingest trips.parquet -o trips --lon pickup_x --lat pickup_y --category vendor --rejects rejects.csv
+  pointillist ingest fires.csv -o fires --style how=cbrt --style cmap=inferno --style spread=auto")]
 pub struct IngestArgs {
     /// Files, folders, or patterns such as 'data/*.csv.gz'
     #[arg(required = true, value_name = "INPUT")]
@@ -41,6 +43,10 @@ pub struct IngestArgs {
     /// Name in URLs [default: the output's]
     #[arg(long, value_name = "N", value_parser = dataset_name)]
     pub name: Option<String>,
+
+    /// How the map is drawn unless a request says otherwise, as in a tile's URL. May be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::prewarm::style_parameter)]
+    pub style: Vec<(String, String)>,
 
     /// Replace a dataset that exists
     #[arg(long)]
@@ -153,6 +159,7 @@ impl RowArgs {
             wanted: self.wanted.as_deref().cloned().flatten(),
             rejects: None,
             name: None,
+            style: Default::default(),
             replace: Replace::Never,
             memory_limit_bytes: self.memory_limit.map_or_else(memory_limit_default, |size| size.0),
             part_points_max: PART_POINTS_MAX,
@@ -164,14 +171,21 @@ pub fn run(args: IngestArgs) -> anyhow::Result<()> {
     let mut options = args.input.options(args.inputs, args.output);
     options.rejects = args.rejects;
     options.name = args.name;
+    let style = match Style::parse(args.style.iter().map(|(name, value)| (name.as_str(), value.as_str()))) {
+        Ok(style) => style,
+        Err(error) => misused(error),
+    };
+    options.style = args.style.into_iter().collect();
     options.replace = if args.force { Replace::Dataset } else { Replace::Never };
     let summary = match ingest(&options, &Terminal) {
-        Err(error) if error.is_usage() => {
-            use clap::CommandFactory;
-            super::Cli::command().error(clap::error::ErrorKind::ValueValidation, error).exit()
-        }
+        Err(error) if error.is_usage() => misused(error),
         other => other?,
     };
+    let columns = &summary.manifest.columns;
+    if let Some(by) = style.by.filter(|by| by != "none" && !columns.iter().any(|column| column.name == *by)) {
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        Terminal.note(&format!("--style by={by} names no column, and maps without by= will be refused: there are {}", names.join(", ")));
+    }
     let mut stdout = std::io::stdout().lock();
     if args.json {
         writeln!(stdout, "{}", serde_json::to_string_pretty(&summary_json(&summary, &options))?)?;
@@ -179,6 +193,12 @@ pub fn run(args: IngestArgs) -> anyhow::Result<()> {
         write!(stdout, "{}", summary_text(&summary, &options.output))?;
     }
     Ok(())
+}
+
+/// Ends the program as clap does for a wrong argument.
+fn misused(error: impl std::fmt::Display) -> ! {
+    use clap::CommandFactory;
+    super::Cli::command().error(clap::error::ErrorKind::ValueValidation, error).exit()
 }
 
 /// The dataset that `path` means: the folder itself if it holds one, or else the raw files there, ingested into the cache

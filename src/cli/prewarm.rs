@@ -10,6 +10,7 @@ use crate::engine::Cancel;
 use crate::filter::Filter;
 use crate::prewarm::{self, Area, Begin, Format, Job, Outcome, Plan, Replace, Stop, Summary, Target};
 use crate::service::{CacheBudgets, Content, Metrics, Pipeline, Scale, Source, TileRequest, View, ZOOM_MAX_SERVED};
+use crate::shade::Style;
 use crate::world::{LonLatBox, TileId};
 use anyhow::{Context, ensure};
 use rayon::prelude::*;
@@ -58,7 +59,7 @@ pub struct PrewarmArgs {
     pub filter: Vec<String>,
 
     /// A style parameter, as in a tile's URL. May be given several times: together they are one style
-    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = style_parameter)]
     pub style: Vec<(String, String)>,
 
     /// A style of its own on top of --style, as the query of a tile's URL, such as how=log&cmap=viridis. Given several times, with
@@ -334,9 +335,11 @@ fn estimate(planned: &Planned, pipeline: &Pipeline, json: bool) -> anyhow::Resul
     Ok(())
 }
 
-fn name_and_value(text: &str) -> Result<(String, String), String> {
+/// One parameter of a style. Whether its value is one, all of them together say.
+pub(super) fn style_parameter(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        Some((name, value)) if Style::PARAMETERS.contains(&name) => Ok((name.to_owned(), value.to_owned())),
+        Some((name, _)) => Err(format!("no style has '{name}': the parameters are {}", Style::PARAMETERS.join(", "))),
         None => Err(format!("'{text}' is no NAME=VALUE, such as how=log")),
     }
 }

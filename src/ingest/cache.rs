@@ -95,7 +95,7 @@ mod tests {
         let root = folder.path().join("cache");
         let mut options = IngestOptions {
             inputs: vec![input.clone()], output: PathBuf::new(), preset: None, columns: ColumnWishes::default(),
-            dialect: DialectWishes::default(), wanted: None, rejects: None, name: None, replace: Replace::Never,
+            dialect: DialectWishes::default(), wanted: None, rejects: None, name: None, style: Default::default(), replace: Replace::Never,
             memory_limit_bytes: 1 << 30, part_points_max: 1000,
         };
         let first = find_or_ingest(&options, &root, &Unobserved).unwrap();

@@ -64,6 +64,8 @@ pub struct IngestOptions {
     pub rejects: Option<PathBuf>,
     /// The name in URLs; by default the output's.
     pub name: Option<String>,
+    /// The dataset's style, by query parameter; whether it is one is the caller's to check.
+    pub style: BTreeMap<String, String>,
     pub replace: Replace,
     /// What rows in memory may take; beyond it they are sorted in runs on disk.
     pub memory_limit_bytes: u64,

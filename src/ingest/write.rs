@@ -151,7 +151,7 @@ fn description(columns: Vec<EncodedColumn>, hot: HotColumns, job: Job) -> Descri
         rejected: job.rejected,
         coordinates,
         category: plan.category.clone(),
-        style: BTreeMap::new(),
+        style: job.options.style.clone(),
         columns,
     }
 }

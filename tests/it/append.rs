@@ -49,7 +49,7 @@ fn row() -> impl Strategy<Value = String> {
 fn options(input: &Path, output: &Path, part_points_max: usize) -> IngestOptions {
     IngestOptions {
         inputs: vec![input.to_owned()], output: output.to_owned(), preset: None, columns: ColumnWishes::default(),
-        dialect: DialectWishes::default(), wanted: None, rejects: None, name: Some("grown".into()), replace: Replace::Dataset,
+        dialect: DialectWishes::default(), wanted: None, rejects: None, name: Some("grown".into()), style: Default::default(), replace: Replace::Dataset,
         memory_limit_bytes: 1 << 30, part_points_max,
     }
 }

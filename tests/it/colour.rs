@@ -1,9 +1,10 @@
 //! Colours over a real socket: tiles against one big canvas, first answers that are replaced, and smaller images.
 
-use crate::served::{Got, RADIOS, Row, Sample, Served};
+use crate::served::{Got, PROGRAM, RADIOS, Row, Sample, Served};
 use pointillist::engine::{CountGrid, Distribution};
 use pointillist::shade::{Category, CategoryKind, Shader, Style, halo, spread};
 use std::collections::HashMap;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const OVER_2000: &str = "filter=range%20%3E%202000";
@@ -197,4 +198,36 @@ fn sizes_and_formats_are_said_in_tile_json_and_wrong_ones_refused() {
         assert_eq!(got.status, 400);
         assert!(got.json()["detail"].as_str().unwrap().contains(allowed), "{}", got.text());
     }
+}
+
+/// Goal: a dataset has a style of its own, which requests change. Method: given at ingest, seen in the legend and in TileJSON.
+#[test]
+fn a_dataset_keeps_the_style_it_was_ingested_with() {
+    let sample = Sample::new(500);
+    let input = sample.folder.path().join("towers.csv");
+    let ingested = |output: &str, style: &[&str]| {
+        let arguments = style.iter().flat_map(|parameter| ["--style", parameter]);
+        Command::new(PROGRAM).arg("ingest").arg(&input).arg("-o").arg(sample.folder.path().join(output)).args(arguments).output().unwrap()
+    };
+    for (style, said) in [("how=sqrt", "eq_hist, log, cbrt, linear"), ("hwo=log", "the parameters are"), ("log", "NAME=VALUE")] {
+        let refused = ingested("never", &[style]);
+        let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(2) && message.contains(said), "{message}");
+    }
+    assert!(!sample.folder.path().join("never").exists());
+    let made = ingested("styled", &["by=radio", "how=log", "cmap=fire", "spread=2"]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+
+    let served = Served::start(&sample.folder.path().join("styled"), &[]);
+    let legend = served.get("/styled/legend.json?zoom=1").json();
+    assert_eq!((&legend["how"], &legend["spread_pixels"]), (&"log".into(), &2.into()));
+    assert!(!legend["ramp"].as_array().unwrap().is_empty());
+    let changed = served.get("/styled/legend.json?zoom=1&how=cbrt&cmap=none").json();
+    assert_eq!((&changed["how"], changed["ramp"].as_array().unwrap().len()), (&"cbrt".into(), 0));
+    assert_eq!(changed["categories"].as_array().unwrap().len(), 4, "{changed}");
+    let address = served.get("/styled.json?how=cbrt").json()["tiles"][0].as_str().unwrap().to_owned();
+    assert!(address.contains("?how=cbrt&v="), "{address}: the dataset's own style need not be said");
+    let plain = Served::start(&sample.dataset(), &[]);
+    let spelt_out = plain.get("/towers/1/0/1.png?by=radio&how=log&cmap=fire&spread=2").pixels();
+    assert_eq!(served.get("/styled/1/0/1.png").pixels(), spelt_out);
 }

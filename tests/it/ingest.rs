@@ -275,7 +275,7 @@ fn a_memory_limit_changes_nothing_in_the_dataset() {
         let output = folder.path().join("limited");
         let options = IngestOptions {
             inputs: vec![input.clone()], output: output.clone(), preset: None, columns: ColumnWishes::default(),
-            dialect: DialectWishes::default(), wanted: None, rejects: None, name: None, replace: Replace::Dataset,
+            dialect: DialectWishes::default(), wanted: None, rejects: None, name: None, style: Default::default(), replace: Replace::Dataset,
             memory_limit_bytes, part_points_max: 60_000,
         };
         let summary = pointillist::ingest::ingest(&options, &Unobserved).unwrap();
