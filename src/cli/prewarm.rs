@@ -345,5 +345,5 @@ pub(super) fn style_parameter(text: &str) -> Result<(String, String), String> {
 }
 
 fn names_and_values(text: &str) -> Result<Pairs, String> {
-    text.split('&').filter(|pair| !pair.is_empty()).map(name_and_value).collect()
+    text.split('&').filter(|pair| !pair.is_empty()).map(style_parameter).collect()
 }
