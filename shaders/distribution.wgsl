@@ -4,7 +4,7 @@
 //   distribution          pixels that lie in one part only: how many have each total
 //   distribution_slices   the totals of given slices, for the pixels that several parts share: the host adds those
 //
-// Totals below SMALL are counted in a table. A part has at most points / SMALL pixels with more, which are listed, in any
+// Totals below SMALL are counted in a table. There are at most points / SMALL pixels with more, which are listed, in any
 // order: the host sorts. Atomics add integers or hand out places in that list, so the answer does not depend on their order.
 // Dispatch: the workgroups of all jobs, numbered through, in up to two dimensions; distribution_slices: ceil(slices / 256).
 
@@ -31,39 +31,50 @@ var<workgroup> tiny: array<atomic<u32>, TINY>;
 
 @compute @workgroup_size(256)
 fn distribution(
-    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let workgroup = workgroup_id.y * workgroups.x + workgroup_id.x;
-    let job = work.jobs[job_of(workgroup)];
-    let item_first = job.item_from + (workgroup - job.workgroup_first) * work.header.items_per_workgroup;
-    let item_end = min(item_first + work.header.items_per_workgroup, job.item_to);
-    for (var item = item_first + local; item < item_end; item += WORKGROUP) {
-        let slice = slice_of(job, item);
+    let share = share_of(workgroup.y * workgroups.x + workgroup.x, local);
+    // Most pixels hold a point or two: equal totals in a row are added at once, so that not all wait for one place.
+    var points = 0u;
+    var pixels = 0u;
+    for (var item = share.first; item < share.end; item += WORKGROUP) {
+        let slice = slice_of(share.job, item);
         if slice.point_from < slice.point_to {
-            add(total(work.header.selection, slice.point_from, slice.point_to));
+            let next = total(work.header.selection, slice.point_from, slice.point_to);
+            if next != points {
+                add(points, pixels);
+                points = next;
+                pixels = 0u;
+            }
+            pixels++;
         }
     }
+    add(points, pixels);
     workgroupBarrier();
-    for (var points = local; points < TINY; points += WORKGROUP) {
-        let pixels = atomicLoad(&tiny[points]);
-        if pixels > 0u {
-            atomicAdd(&totals.small[points], pixels);
+    for (var place = local; place < TINY; place += WORKGROUP) {
+        let added = atomicLoad(&tiny[place]);
+        if added > 0u {
+            atomicAdd(&totals.small[place], added);
         }
     }
 }
 
-fn add(points: u32) {
-    if points == 0u {
+// So many pixels of the same total.
+fn add(points: u32, pixels: u32) {
+    if points == 0u || pixels == 0u {
         return;
     }
     if points < TINY {
-        atomicAdd(&tiny[points], 1u);
+        atomicAdd(&tiny[points], pixels);
     } else if points < SMALL {
-        atomicAdd(&totals.small[points], 1u);
+        atomicAdd(&totals.small[points], pixels);
     } else {
-        totals.large[atomicAdd(&totals.large_len, 1u)] = points;
+        let place = atomicAdd(&totals.large_len, pixels);
+        for (var i = 0u; i < pixels; i++) {
+            totals.large[place + i] = points;
+        }
     }
 }
 
@@ -76,8 +87,6 @@ fn total(shape: SelectionShape, point_from: u32, point_to: u32) -> u32 {
 struct SlicesHeader {
     selection: SelectionShape,
     slices_len: u32,
-    // The list after the header begins at a multiple of eight bytes.
-    unused: u32,
 }
 
 struct Slices {
@@ -91,11 +100,11 @@ struct Slices {
 
 @compute @workgroup_size(256)
 fn distribution_slices(
-    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let index = (workgroup_id.y * workgroups.x + workgroup_id.x) * WORKGROUP + local;
+    let index = (workgroup.y * workgroups.x + workgroup.x) * WORKGROUP + local;
     if index >= shared_slices.header.slices_len {
         return;
     }

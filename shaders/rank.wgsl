@@ -2,20 +2,21 @@
 // shared/bitmap.wgsl. Reduce, then scan: no workgroup waits for another, so no forward progress is assumed.
 //
 //   rank_blocks   popcounts of blocks of 512 points, scanned within each workgroup: ranks so far, and the workgroup's sum
-//   rank_spine    the sums, scanned: one workgroup a plane; writes the planes' totals
+//   rank_spine    the sums, scanned, SPINE at a time: one workgroup a plane; writes the planes' totals
 //   rank_spread   every rank, plus the sum of the workgroups before
 //
 // Dispatch: rank_blocks and rank_spread by (ceil(blocks / 256), planes), rank_spine by (1, planes).
 
 const WORKGROUP: u32 = 256u;
+const SPINE: u32 = 256u;
 
 // Rust twin: layout::RankHeader.
 struct RankHeader {
     selection: SelectionShape,
     blocks: u32,
-    // Workgroups a plane: at most WORKGROUP, for the spine to scan them at once.
+    // Workgroups a plane.
     workgroups: u32,
-    // Where the part's totals begin.
+    // Where the segment's totals begin.
     totals_base: u32,
 }
 
@@ -23,7 +24,7 @@ struct RankHeader {
 @group(0) @binding(1) var<storage, read_write> bits: array<u32>;
 // [plane][workgroup]
 @group(0) @binding(2) var<storage, read_write> sums: array<u32>;
-// [part][plane]
+// [segment][plane]
 @group(0) @binding(3) var<storage, read_write> totals: array<u32>;
 
 var<workgroup> scanned: array<u32, WORKGROUP>;
@@ -44,19 +45,32 @@ fn scan_inclusive(local: u32, value: u32) -> u32 {
     return scanned[local];
 }
 
+// Two words' popcounts each: neighbours read neighbouring words, but a block's belong to one invocation. The row of a block
+// is one longer than its eight pairs, so that invocations that read a column of this array meet in no memory bank.
+const PAIRS: u32 = 8u;
+const PAIRS_ROW: u32 = 9u;
+var<workgroup> pairs: array<u32, 2304>;
+
 @compute @workgroup_size(256)
 fn rank_blocks(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let block = workgroup.x * WORKGROUP + local;
     let plane = workgroup.y;
-    var total = 0u;
-    if block < ranked.blocks {
-        let words = plane * ranked.selection.plane_words;
-        let high = min((block + 1u) * RANK_WORDS, ranked.selection.plane_words);
-        for (var word = block * RANK_WORDS; word < high; word++) {
-            total += countOneBits(bits[words + word]);
+    let words = plane * ranked.selection.plane_words;
+    for (var i = 0u; i < PAIRS; i++) {
+        let pair = i * WORKGROUP + local;
+        let word = workgroup.x * WORKGROUP * RANK_WORDS + 2u * pair;
+        var points = 0u;
+        if word < ranked.selection.plane_words {
+            points = countOneBits(bits[words + word]) + countOneBits(bits[words + word + 1u]);
         }
+        pairs[pair / PAIRS * PAIRS_ROW + pair % PAIRS] = points;
+    }
+    workgroupBarrier();
+    var total = 0u;
+    for (var i = 0u; i < PAIRS; i++) {
+        total += pairs[local * PAIRS_ROW + i];
     }
     let inclusive = scan_inclusive(local, total);
+    let block = workgroup.x * WORKGROUP + local;
     if block < ranked.blocks {
         bits[ranks_base(plane) + block] = inclusive - total;
     }
@@ -68,17 +82,25 @@ fn rank_blocks(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoc
 @compute @workgroup_size(256)
 fn rank_spine(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let plane = workgroup.y;
-    var sum = 0u;
-    if local < ranked.workgroups {
-        sum = sums[plane * ranked.workgroups + local];
+    var before = 0u;
+    for (var first = 0u; first < ranked.workgroups; first += SPINE) {
+        let place = plane * ranked.workgroups + first + local;
+        let exists = local < SPINE && first + local < ranked.workgroups;
+        var sum = 0u;
+        if exists {
+            sum = sums[place];
+        }
+        let inclusive = scan_inclusive(local, sum);
+        if exists {
+            sums[place] = before + inclusive - sum;
+        }
+        before += scanned[SPINE - 1u];
+        // The next round writes what this one has read.
+        workgroupBarrier();
     }
-    let inclusive = scan_inclusive(local, sum);
-    if local < ranked.workgroups {
-        sums[plane * ranked.workgroups + local] = inclusive - sum;
-    }
-    if local == WORKGROUP - 1u {
-        bits[ranks_base(plane) + ranked.blocks] = inclusive;
-        totals[ranked.totals_base + plane] = inclusive;
+    if local == 0u {
+        bits[ranks_base(plane) + ranked.blocks] = before;
+        totals[ranked.totals_base + plane] = before;
     }
 }
 

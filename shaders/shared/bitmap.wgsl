@@ -1,5 +1,5 @@
 // Ranks in the bitmaps of a selection. CPU twin: src/engine/bitmap.rs. Put before a kernel that declares
-// `bits: array<u32>`, the selection of one part:
+// `bits: array<u32>`, the selection of one segment:
 //
 //   words   [plane][plane_words]   bit i % 32 of word i / 32: point i is selected
 //   ranks   [plane][plane_ranks]   selected points before point 512 b
@@ -9,9 +9,8 @@
 const RANK_POINTS: u32 = 512u;
 const RANK_WORDS: u32 = 16u;
 
-// A selection of a part. Rust twin: layout::SelectionShape.
+// A selection of a segment. Rust twin: layout::SelectionShape.
 struct SelectionShape {
-    points: u32,
     groups: u32,
     planes: u32,
     plane_words: u32,
@@ -20,31 +19,8 @@ struct SelectionShape {
     everything: u32,
 }
 
-// The bits of a word of 32 points that stand for points.
-fn word_of_points(points: u32, word: u32) -> u32 {
-    if word * 32u >= points {
-        return 0u;
-    }
-    let left = points - word * 32u;
-    if left >= 32u {
-        return 0xFFFFFFFFu;
-    }
-    return (1u << left) - 1u;
-}
-
-// The selected points of a plane among 32.
-fn selected_word(shape: SelectionShape, plane: u32, word: u32) -> u32 {
-    if shape.everything != 0u {
-        return word_of_points(shape.points, word);
-    }
-    return bits[plane * shape.plane_words + word];
-}
-
 // Selected points of a plane before a position.
 fn rank(shape: SelectionShape, plane: u32, position: u32) -> u32 {
-    if shape.everything != 0u {
-        return position;
-    }
     let block = position / RANK_POINTS;
     let last = position / 32u;
     let words = plane * shape.plane_words;

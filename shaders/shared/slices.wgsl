@@ -1,10 +1,12 @@
 // Pixels as slices of sorted points: what `count` and `distribution` both go by. CPU twin: src/dataset/index.rs. Put after
 // bitmap.wgsl and before a kernel that declares
 //
-//   work     a header and the jobs: which items of a part are to be looked at
-//   levels   the indexed levels: pixels (16 bits each), then starts, of each level, at the offsets that a job names
-//   cells    the level-16 cells: hi[cells_len], start[cells_len + 1]
+//   work     a header and the jobs: which items of which parts are to be looked at
+//   levels   the indexed levels of a segment's parts: of each, pixels (16 bits each), then starts
+//   cells    the level-16 cells of its parts: of each, hi[n], then start[n + 1]
 //   lo       the lower half of every point's key
+//
+// A segment is several parts, one after the other; items and starts count from the part's first point.
 
 // A run of items of one part, all for one tile. Rust twin: layout::Job.
 struct Job {
@@ -16,9 +18,11 @@ struct Job {
     item_to: u32,
     // The level of the pixels, 8 to 32.
     level: u32,
-    // ENTRIES: where the level begins in `levels`, in words.
-    pixel_base: u32,
+    // Where the codes and the starts of the level begin in `levels`, or those of the part's cells in `cells`; in words.
+    code_base: u32,
     start_base: u32,
+    // The part's first point in the segment.
+    point_base: u32,
     // POINTS: the level-16 cells that hold them.
     cell_from: u32,
     cell_to: u32,
@@ -30,7 +34,6 @@ struct Job {
 struct WorkHeader {
     selection: SelectionShape,
     jobs_len: u32,
-    cells_len: u32,
     items_per_workgroup: u32,
 }
 
@@ -56,6 +59,19 @@ struct Slice {
 
 const NO_SLICE: Slice = Slice(0u, 0u, 0u);
 
+// What an invocation looks at: items from `first`, every WORKGROUP-th, to `end`.
+struct Share {
+    job: Job,
+    first: u32,
+    end: u32,
+}
+
+fn share_of(workgroup: u32, local: u32) -> Share {
+    let job = work.jobs[job_of(workgroup)];
+    let first = job.item_from + (workgroup - job.workgroup_first) * work.header.items_per_workgroup;
+    return Share(job, first + local, min(first + work.header.items_per_workgroup, job.item_to));
+}
+
 // The job that a workgroup works on: the last one that begins at or before it.
 fn job_of(workgroup: u32) -> u32 {
     var low = 0u;
@@ -74,8 +90,8 @@ fn job_of(workgroup: u32) -> u32 {
 fn slice_of(job: Job, item: u32) -> Slice {
     switch job.kind {
         case ENTRIES: {
-            let code = (levels[job.pixel_base + item / 2u] >> (16u * (item % 2u))) & 0xFFFFu;
-            return Slice(levels[job.start_base + item], levels[job.start_base + item + 1u], code);
+            let code = (levels[job.code_base + item / 2u] >> (16u * (item % 2u))) & 0xFFFFu;
+            return slice_in(job, levels[job.start_base + item], levels[job.start_base + item + 1u], code);
         }
         case CELLS: {
             return slice_of_cells(job, item);
@@ -86,61 +102,64 @@ fn slice_of(job: Job, item: u32) -> Slice {
     }
 }
 
+// A slice of the part as one of the segment.
+fn slice_in(job: Job, point_from: u32, point_to: u32, code: u32) -> Slice {
+    return Slice(job.point_base + point_from, job.point_base + point_to, code);
+}
+
 fn slice_of_cells(job: Job, item: u32) -> Slice {
     let shift = 32u - 2u * job.level;
-    let pixel = cells[item] >> shift;
-    if item > job.item_from && cells[item - 1u] >> shift == pixel {
+    let pixel = cells[job.code_base + item] >> shift;
+    if item > job.item_from && cells[job.code_base + item - 1u] >> shift == pixel {
         return NO_SLICE;
     }
     // The end of the run: gallop until past it, then bisect. `inside` is in the run, `outside` is not.
     var inside = item;
     var step = 1u;
-    while inside + step < job.item_to && cells[inside + step] >> shift == pixel {
+    while inside + step < job.item_to && cells[job.code_base + inside + step] >> shift == pixel {
         inside += step;
         step *= 2u;
     }
     var outside = min(inside + step, job.item_to);
     while outside - inside > 1u {
         let middle = (inside + outside) / 2u;
-        if cells[middle] >> shift == pixel {
+        if cells[job.code_base + middle] >> shift == pixel {
             inside = middle;
         } else {
             outside = middle;
         }
     }
-    let starts = work.header.cells_len;
-    return Slice(cells[starts + item], cells[starts + outside], pixel & 0xFFFFu);
+    return slice_in(job, cells[job.start_base + item], cells[job.start_base + outside], pixel & 0xFFFFu);
 }
 
 fn slice_of_points(job: Job, item: u32) -> Slice {
     let shift = 64u - 2u * job.level;
-    let starts = work.header.cells_len;
     // The level-16 cell of the point: the last one that starts at or before it.
     var cell = job.cell_from;
     var cell_to = job.cell_to;
     while cell_to - cell > 1u {
         let middle = (cell + cell_to) / 2u;
-        if cells[starts + middle] <= item {
+        if cells[job.start_base + middle] <= item {
             cell = middle;
         } else {
             cell_to = middle;
         }
     }
-    let pixel = lo[item] >> shift;
-    if item > max(cells[starts + cell], job.item_from) && lo[item - 1u] >> shift == pixel {
+    let pixel = lo[job.point_base + item] >> shift;
+    if item > max(cells[job.start_base + cell], job.item_from) && lo[job.point_base + item - 1u] >> shift == pixel {
         return NO_SLICE;
     }
-    let end = min(cells[starts + cell + 1u], job.item_to);
+    let end = min(cells[job.start_base + cell + 1u], job.item_to);
     var inside = item;
     var step = 1u;
-    while inside + step < end && lo[inside + step] >> shift == pixel {
+    while inside + step < end && lo[job.point_base + inside + step] >> shift == pixel {
         inside += step;
         step *= 2u;
     }
     var outside = min(inside + step, end);
     while outside - inside > 1u {
         let middle = (inside + outside) / 2u;
-        if lo[middle] >> shift == pixel {
+        if lo[job.point_base + middle] >> shift == pixel {
             inside = middle;
         } else {
             outside = middle;
@@ -149,9 +168,9 @@ fn slice_of_points(job: Job, item: u32) -> Slice {
     // The code's 16 bits may reach into the upper half of the key.
     var code = pixel;
     if shift > 0u {
-        code |= cells[cell] << (32u - shift);
+        code |= cells[job.code_base + cell] << (32u - shift);
     }
-    return Slice(item, outside, code & 0xFFFFu);
+    return slice_in(job, item, outside, code & 0xFFFFu);
 }
 
 // Row (from the north) times 256 plus column (from the west) of a 16-bit pixel code. Twin: pixel_from_code.

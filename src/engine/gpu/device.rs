@@ -1,24 +1,26 @@
-//! The device as its thread sees it: buffers under the budget, dispatches, submission, reading back.
+//! The device as its thread sees it: buffers under the budget, dispatches, submission. What goes to it and comes back is in
+//! `device/transfer.rs`.
 //!
 //! Only [`super::worker`]'s thread has one, so nothing here locks. Knows nothing of points.
+
+mod transfer;
+
+pub(super) use transfer::{READINGS_MAX, Reading, Reply};
 
 use super::GpuOptions;
 use super::adapter::{Adapters, AdapterText, choose};
 use super::health::Health;
 use super::layout::constants::WORKGROUP;
-use super::memory::{Counted, Memory, ResidentKey};
+use super::memory::{Counted, Memory, Resident, ResidentKey};
 use super::pipelines::Pipelines;
 use crate::engine::EngineError;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use wgpu::{
     BindGroupDescriptor, BindGroupEntry, BufferDescriptor, BufferUsages, CommandEncoder, ComputePassDescriptor,
-    ComputePipeline, DeviceDescriptor, ErrorFilter, MapMode, PollError, PollType,
+    ComputePipeline, DeviceDescriptor, ErrorFilter, PollError, PollType,
 };
-
-/// Bytes written to buffers but not submitted yet, at most: the copies wait in memory of the driver. Two columns of a part.
-const UPLOADS_PENDING_MAX: u64 = 64 << 20;
 
 /// Points or cells that one submission looks at, about: a millisecond on a GPU, and in software (0.15 G/s measured) a
 /// fraction of the time after which a submission is taken for hung.
@@ -40,9 +42,19 @@ pub(super) struct Device {
     recorded: Option<CommandEncoder>,
     recorded_items: u64,
     uploads_pending: u64,
-    unfinished: VecDeque<wgpu::SubmissionIndex>,
+    /// Submissions that the device may be at, oldest first, by [`Device::submissions`].
+    unfinished: VecDeque<(u64, wgpu::SubmissionIndex)>,
+    /// Submissions so far.
+    submissions: u64,
+    /// Answers on their way back, oldest first, and who waits for them.
+    answers: VecDeque<(Reading, Reply)>,
+    /// Dispatches so far.
+    #[cfg(test)]
+    dispatches: u64,
     /// The first error that no call returned: a bug of ours, or the driver's.
     error: Arc<Mutex<Option<String>>>,
+    /// How many such errors there were: what was under way then is not to be trusted.
+    refusals: u64,
     /// Stands in for buffers that a kernel binds but does not read.
     nothing: Arc<Counted>,
 }
@@ -68,9 +80,24 @@ impl Device {
         let nothing = device.create_buffer(&BufferDescriptor { label: Some("nothing"), size: 16, usage, mapped_at_creation: false });
         let nothing = Arc::new(Counted::new(nothing, &health));
         let mut opened = Device {
-            pipelines, memory: Memory::default(), health, device, queue, limits, error, nothing,
-            budget_bytes: options.budget_bytes.unwrap_or(u64::MAX), recorded: None, recorded_items: 0,
-            uploads_pending: 0, unfinished: VecDeque::new(),
+            pipelines,
+            memory: Memory::default(),
+            health,
+            device,
+            queue,
+            budget_bytes: options.budget_bytes.unwrap_or(u64::MAX),
+            limits,
+            recorded: None,
+            recorded_items: 0,
+            uploads_pending: 0,
+            unfinished: VecDeque::new(),
+            submissions: 0,
+            answers: VecDeque::new(),
+            #[cfg(test)]
+            dispatches: 0,
+            error,
+            refusals: 0,
+            nothing,
         };
         opened.check()?;
         Ok((opened, text))
@@ -124,46 +151,15 @@ impl Device {
     }
 
     fn evict(&mut self, wanted_bytes: u64, budget_bytes: u64) -> Result<(), EngineError> {
-        let needed_bytes = self.health.memory_bytes.load(Ordering::Relaxed) + wanted_bytes;
-        self.memory.evict().map(|_| ()).ok_or(EngineError::DeviceMemory { needed_bytes, budget_bytes })
-    }
-
-    /// A new buffer with these pieces one after the other, each padded to whole words.
-    ///
-    /// # Errors
-    /// As [`Device::buffer`].
-    pub fn upload(&mut self, label: &str, pieces: &[&[u8]]) -> Result<Arc<Counted>, EngineError> {
-        let bytes: u64 = pieces.iter().map(|piece| piece.len().next_multiple_of(4) as u64).sum();
-        let buffer = self.buffer(label, bytes)?;
-        let mut offset = 0;
-        for piece in pieces {
-            let (whole, rest) = piece.split_at(piece.len() / 4 * 4);
-            self.queue.write_buffer(&buffer, offset, whole);
-            if !rest.is_empty() {
-                let mut word = [0; 4];
-                word[..rest.len()].copy_from_slice(rest);
-                self.queue.write_buffer(&buffer, offset + whole.len() as u64, &word);
+        while self.memory.evict().is_none() {
+            if self.answers.is_empty() {
+                let needed_bytes = self.health.memory_bytes.load(Ordering::Relaxed) + wanted_bytes;
+                return Err(EngineError::DeviceMemory { needed_bytes, budget_bytes });
             }
-            offset += piece.len().next_multiple_of(4) as u64;
+            // What an answer comes back through is free once it is passed on.
+            self.answer_oldest();
         }
-        self.uploads_pending += bytes;
-        if self.uploads_pending > UPLOADS_PENDING_MAX {
-            self.submit()?;
-        }
-        Ok(buffer)
-    }
-
-    /// The resident buffer of this name, uploaded now if it is not there.
-    ///
-    /// # Errors
-    /// As [`Device::buffer`].
-    pub fn resident(&mut self, key: ResidentKey, label: &str, pieces: &[&[u8]]) -> Result<Arc<Counted>, EngineError> {
-        if let Some(buffer) = self.memory.get(&key) {
-            return Ok(buffer);
-        }
-        let buffer = self.upload(label, pieces)?;
-        self.memory.insert(key, buffer.clone());
-        Ok(buffer)
+        Ok(())
     }
 
     /// Room to work in, of at least `bytes`; its contents are what the last user left.
@@ -171,18 +167,18 @@ impl Device {
     /// # Errors
     /// As [`Device::buffer`].
     pub fn room(&mut self, what: &'static str, bytes: u64) -> Result<Arc<Counted>, EngineError> {
-        self.room_for(what, bytes, BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC)
+        let key = ResidentKey { engine: 0, segment: 0, what: Resident::Room(what) };
+        self.room_at(key, what, bytes, BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC)
     }
 
-    fn room_for(&mut self, what: &'static str, bytes: u64, usage: BufferUsages) -> Result<Arc<Counted>, EngineError> {
-        let key = ResidentKey { engine: 0, part: 0, what: super::memory::Resident::Room(what) };
+    fn room_at(&mut self, key: ResidentKey, label: &str, bytes: u64, usage: BufferUsages) -> Result<Arc<Counted>, EngineError> {
         if let Some(buffer) = self.memory.get(&key).filter(|buffer| buffer.size() >= bytes) {
             return Ok(buffer);
         }
         self.memory.release(|other| *other == key);
         // Rooms grow by powers of two, so that slightly larger questions find them large enough.
         let bytes = bytes.next_power_of_two().min(self.binding_bytes_max().max(bytes));
-        let buffer = self.buffer_for(what, bytes, usage)?;
+        let buffer = self.buffer_for(label, bytes, usage)?;
         self.memory.insert(key, buffer.clone());
         Ok(buffer)
     }
@@ -211,6 +207,11 @@ impl Device {
         pass.set_pipeline(&pipeline);
         pass.set_bind_group(0, &group, &[]);
         pass.dispatch_workgroups(x, y, 1);
+        drop(pass);
+        #[cfg(test)]
+        {
+            self.dispatches += 1;
+        }
     }
 
     fn grid(&self, workgroups: u32) -> (u32, u32) {
@@ -236,7 +237,8 @@ impl Device {
         self.health.step();
         (self.uploads_pending, self.recorded_items) = (0, 0);
         let submission = self.queue.submit(self.recorded.take().map(CommandEncoder::finish));
-        self.unfinished.push_back(submission);
+        self.submissions += 1;
+        self.unfinished.push_back((self.submissions, submission));
         while self.unfinished.len() > SUBMISSIONS_UNFINISHED_MAX {
             self.wait_for_one()?;
         }
@@ -256,7 +258,7 @@ impl Device {
     }
 
     fn wait_for_one(&mut self) -> Result<(), EngineError> {
-        let Some(submission) = self.unfinished.pop_front() else { return Ok(()) };
+        let Some((_, submission)) = self.unfinished.pop_front() else { return Ok(()) };
         let timeout = self.health.hang_timeout();
         self.health.step();
         let polled = self.device.poll(PollType::Wait { submission_index: Some(submission), timeout: Some(timeout) });
@@ -267,36 +269,6 @@ impl Device {
             Err(error) => self.health.set_lost(error.to_string()),
         }
         self.health.check()
-    }
-
-    /// The first words of each buffer, after everything recorded, one buffer after the other.
-    ///
-    /// # Errors
-    /// As [`Device::finish`] and [`Device::buffer`].
-    pub fn read(&mut self, buffers: &[(&Counted, u64)]) -> Result<Vec<u32>, EngineError> {
-        let bytes = 4 * buffers.iter().map(|(_, words)| words).sum::<u64>();
-        let staging = self.room_for("staging", bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
-        let mut offset = 0;
-        for &(buffer, words) in buffers {
-            self.encoder().copy_buffer_to_buffer(buffer, 0, &staging, offset, Some(4 * words));
-            offset += 4 * words;
-        }
-        self.submit()?;
-        let mapped: Arc<OnceLock<bool>> = Arc::default();
-        let answer = mapped.clone();
-        // It is asked once, so the answer is the first.
-        staging.slice(..bytes).map_async(MapMode::Read, move |result| {
-            let _ = answer.set(result.is_ok());
-        });
-        self.finish()?;
-        if mapped.get() != Some(&true) {
-            self.health.set_lost("its memory cannot be read back");
-            self.health.check()?;
-        }
-        let view = staging.slice(..bytes).get_mapped_range();
-        let words = view.map(|view| bytemuck::pod_collect_to_vec(&view)).map_err(|error| EngineError::Internal(format!("read back: {error}")));
-        staging.unmap();
-        words
     }
 
     /// # Errors
@@ -310,6 +282,7 @@ impl Device {
                 self.health.check()?;
                 // What is resident may be what the refused command should have made.
                 self.memory.release(|_| true);
+                self.refusals += 1;
                 Err(EngineError::Internal(format!("the GPU refused a command: {error}")))
             }
             None => Ok(()),
@@ -322,6 +295,12 @@ impl Device {
             // A loss is noted, and met by whoever asks next.
             let _ = self.submit();
         }
+    }
+
+    /// Dispatches so far. For tests of how few a question takes.
+    #[cfg(test)]
+    pub fn dispatches(&self) -> u64 {
+        self.dispatches
     }
 
     /// As if the device could have only so many workgroups side by side. For tests of dispatches in two dimensions.

@@ -8,13 +8,14 @@ use super::jobs::JobTable;
 use super::layout::SlicesHeader;
 use super::layout::constants::SMALL;
 use super::memory::Counted;
-use super::parts::Parts;
+use super::segments::{PlacedPart, Segment, Segments};
 use super::select::DeviceSelection;
 use crate::dataset::Part;
 use crate::engine::{Cancel, Distribution, EngineError};
 use crate::world::{Key, Zoom};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Pixels that a workgroup tallies: enough that clearing and adding up its own table is cheap beside them.
 const ITEMS_PER_WORKGROUP: u32 = 4096;
@@ -22,117 +23,150 @@ const ITEMS_PER_WORKGROUP: u32 = 4096;
 /// Points that are tallied before the table is read back, at most: numbers of pixels are u32 there.
 const POINTS_TALLIED_MAX: u64 = u32::MAX as u64;
 
-/// Shared pixels of a part that are asked for at a time.
+/// Shared pixels that are asked for at a time, and read back together.
 const SLICES_MAX: usize = 1 << 20;
 
 pub(super) fn distribution(
     device: &mut Device,
-    parts: &Parts,
+    segments: &Segments,
     selection: &DeviceSelection,
     zoom: Zoom,
     cancel: &Cancel,
 ) -> Result<Distribution, EngineError> {
     let level = zoom.pixel_level();
-    let shared_cells = SharedCells::of(parts, level);
+    let shared_cells = SharedCells::of(segments, level);
     let mut tally = Tally::default();
-    let mut first = 0;
-    while first < parts.dataset.parts.len() {
-        let end = batch_end(parts, first);
-        tally_parts(device, parts, selection, first..end, level, &shared_cells, &mut tally, cancel)?;
-        first = end;
+    let mut rest = &segments.segments[..];
+    while !rest.is_empty() {
+        let (batch, others) = rest.split_at(batch_len(segments, rest));
+        let (totals, words) = table(device, segments, batch)?;
+        let mut shared = Shared::default();
+        for segment in batch {
+            cancel.check()?;
+            tally_segment(device, segments, selection, segment, level, &shared_cells, &totals, &mut shared, &mut tally)?;
+        }
+        shared.read(device, &mut tally)?;
+        tally.add_table(&device.read(&[(&totals, words)])?);
+        rest = others;
     }
     Ok(tally.finish())
 }
 
-/// As many parts as may be tallied before the table is read back: at least one.
-fn batch_end(parts: &Parts, first: usize) -> usize {
+/// As many segments as may be tallied before the table is read back: at least one.
+fn batch_len(segments: &Segments, rest: &[Segment]) -> usize {
     let mut points = 0;
-    let fits = parts.dataset.parts[first..].iter().take_while(|part| {
-        points += u64::from(part.rows());
+    let fits = rest.iter().take_while(|segment| {
+        points += segments.points(segment);
         points <= POINTS_TALLIED_MAX
     });
-    first + fits.count().max(1)
+    fits.count().max(1)
 }
 
-#[expect(clippy::too_many_arguments, reason = "one step of one loop, with the loop's state")]
-fn tally_parts(
-    device: &mut Device,
-    parts: &Parts,
-    selection: &DeviceSelection,
-    batch: Range<usize>,
-    level: u32,
-    shared_cells: &SharedCells,
-    tally: &mut Tally,
-    cancel: &Cancel,
-) -> Result<(), EngineError> {
-    let points: u64 = parts.dataset.parts[batch.clone()].iter().map(|part| u64::from(part.rows())).sum();
+/// The table that the shader fills, and its words.
+fn table(device: &mut Device, segments: &Segments, batch: &[Segment]) -> Result<(Arc<Counted>, u64), EngineError> {
+    let points: u64 = batch.iter().map(|segment| segments.points(segment)).sum();
     let large_max = points / u64::from(SMALL);
     let words = 1 + u64::from(SMALL) + large_max.max(1);
     let totals = device.room("totals of pixels", 4 * words)?;
     // The list needs no clearing: its length says what counts.
     device.clear(&totals, 4 * (1 + u64::from(SMALL)));
-    for number in batch {
-        cancel.check()?;
-        let part = &parts.dataset.parts[number];
-        let (own, shared) = shared_cells.split(part, level);
-        let mut table = JobTable::new(number, ITEMS_PER_WORKGROUP);
-        own.into_iter().for_each(|slice| table.add(part, slice, level, 0));
-        let bits = selection.bits(device, parts, number)?;
-        if table.workgroups() > 0 {
-            let buffers = table.buffers(device, parts, selection.shape(part))?;
-            let bindings = [
-                (0, &*buffers.work), (1, &*buffers.levels), (2, &*buffers.cells), (3, &*buffers.lo), (4, &*bits), (5, &*totals),
-            ];
-            device.dispatch(|pipelines| &pipelines.distribution, &bindings, table.workgroups());
-            device.pace(table.items())?;
-        }
-        for slice in shared {
-            shared_pixels(device, selection, part, slice, level, &bits, tally)?;
-        }
-    }
-    tally.add_table(&device.read(&[(&totals, words)])?);
-    Ok(())
+    Ok((totals, words))
 }
 
-/// Adds the pixels of a slice of a part by their cells.
-fn shared_pixels(
+#[expect(clippy::too_many_arguments, reason = "one step of one loop, with the loop's state")]
+fn tally_segment(
     device: &mut Device,
+    segments: &Segments,
     selection: &DeviceSelection,
-    part: &Part,
-    slice: Range<u32>,
+    segment: &Segment,
     level: u32,
-    bits: &Counted,
+    shared_cells: &SharedCells,
+    totals: &Counted,
+    shared: &mut Shared,
     tally: &mut Tally,
 ) -> Result<(), EngineError> {
-    let pixels = pixels_of(part, slice, level);
-    for pixels in pixels.chunks(SLICES_MAX) {
-        let header = SlicesHeader { selection: selection.shape(part), slices_len: pixels.len() as u32, ..SlicesHeader::default() };
-        let slices: Vec<[u32; 2]> = pixels.iter().map(|(_, slice)| [slice.start, slice.end]).collect();
-        let slices = device.upload("slices", &[bytemuck::bytes_of(&header), bytemuck::cast_slice(&slices)])?;
-        let words = pixels.len() as u64;
-        let totals = device.room("totals of slices", 4 * words)?;
-        let bindings = [(4, bits), (6, &*slices), (7, &*totals)];
-        device.dispatch(|pipelines| &pipelines.distribution_slices, &bindings, workgroups(pixels.len() as u32));
-        let totals = device.read(&[(&totals, words)])?;
-        for (&(cell, _), total) in pixels.iter().zip(totals) {
-            *tally.shared.entry(cell).or_default() += total;
+    let mut jobs = JobTable::new(ITEMS_PER_WORKGROUP);
+    let (mut cells, mut slices) = (Vec::new(), Vec::new());
+    for placed in &segment.parts {
+        let part = segments.part(placed);
+        let (own, others) = shared_cells.split(part, level);
+        own.into_iter().for_each(|slice| jobs.add(segments, placed, slice, level, 0));
+        for slice in others {
+            each_pixel(part, placed, slice, level, |cell, slice| {
+                cells.push(cell);
+                slices.push(slice);
+            });
         }
+    }
+    let bits = selection.bits(device, segments, segment)?;
+    if jobs.workgroups() > 0 {
+        let buffers = jobs.buffers(device, segments, segment, selection.shape(segment))?;
+        let bindings =
+            [(0, &*buffers.work), (1, &*buffers.levels), (2, &*buffers.cells), (3, &*buffers.lo), (4, &*bits), (5, totals)];
+        device.dispatch(|pipelines| &pipelines.distribution, &bindings, jobs.workgroups());
+        device.pace(jobs.items())?;
+    }
+    for (cells, slices) in cells.chunks(SLICES_MAX).zip(slices.chunks(SLICES_MAX)) {
+        if shared.cells.len() + cells.len() > SLICES_MAX {
+            shared.read(device, tally)?;
+        }
+        shared.ask(device, selection, segment, &bits, cells, slices)?;
     }
     Ok(())
 }
 
-/// The cells of a slice of points, each with its own slice.
-fn pixels_of(part: &Part, slice: Range<u32>, level: u32) -> Vec<(u64, Range<u32>)> {
+/// Pixels that several parts share, on their way back.
+#[derive(Default)]
+struct Shared {
+    cells: Vec<u64>,
+    totals: Vec<(Arc<Counted>, u64)>,
+}
+
+impl Shared {
+    /// Asks for the totals of slices of a segment, one a cell.
+    fn ask(
+        &mut self,
+        device: &mut Device,
+        selection: &DeviceSelection,
+        segment: &Segment,
+        bits: &Counted,
+        cells: &[u64],
+        slices: &[[u32; 2]],
+    ) -> Result<(), EngineError> {
+        let header = SlicesHeader { selection: selection.shape(segment), slices_len: slices.len() as u32 };
+        let asked = device.upload("slices", &[bytemuck::bytes_of(&header), bytemuck::cast_slice(slices)])?;
+        let words = slices.len() as u64;
+        let totals = device.buffer("totals of slices", 4 * words)?;
+        let bindings = [(4, bits), (6, &*asked), (7, &*totals)];
+        device.dispatch(|pipelines| &pipelines.distribution_slices, &bindings, workgroups(slices.len() as u32));
+        self.cells.extend(cells);
+        self.totals.push((totals, words));
+        Ok(())
+    }
+
+    /// Adds what was asked for, by cell.
+    fn read(&mut self, device: &mut Device, tally: &mut Tally) -> Result<(), EngineError> {
+        let buffers: Vec<(&Counted, u64)> = self.totals.iter().map(|(totals, words)| (&**totals, *words)).collect();
+        if !buffers.is_empty() {
+            for (&cell, total) in self.cells.iter().zip(device.read(&buffers)?) {
+                *tally.shared.entry(cell).or_default() += total;
+            }
+        }
+        *self = Shared::default();
+        Ok(())
+    }
+}
+
+/// The cells of a slice of a part's points, each with its own slice of the segment.
+fn each_pixel(part: &Part, placed: &PlacedPart, slice: Range<u32>, level: u32, mut found: impl FnMut(u64, [u32; 2])) {
     let index = part.index();
-    let mut pixels = Vec::new();
     let mut from = slice.start;
     while from < slice.end {
         let cell = index.key(from).cell(level);
         let to = index.slice(first_key(level, cell), last_key(level, cell)).end;
-        pixels.push((cell, from..to));
+        found(cell, placed.in_segment(&(from..to)));
         from = to;
     }
-    pixels
 }
 
 /// The first and the last key of a cell of a level from 8 to 32.
@@ -150,9 +184,10 @@ struct SharedCells {
 }
 
 impl SharedCells {
-    fn of(parts: &Parts, level: u32) -> SharedCells {
+    fn of(segments: &Segments, level: u32) -> SharedCells {
+        let placed = segments.segments.iter().flat_map(|segment| &segment.parts);
         let mut spans: Vec<(u64, u64)> =
-            parts.spans.iter().map(|(first, last)| (first.cell(level), last.cell(level))).collect();
+            placed.map(PlacedPart::span).map(|(first, last)| (first.cell(level), last.cell(level))).collect();
         spans.sort_unstable();
         let mut ranges: Vec<(u64, u64)> = Vec::new();
         let mut furthest: Option<u64> = None;

@@ -20,34 +20,34 @@ macro_rules! shared_with_wgsl {
 }
 
 shared_with_wgsl! {
-    /// The selection of one part: its bitmaps are `[plane][plane_words]` words, then `[plane][plane_ranks]` ranks.
-    struct SelectionShape { points: u32, groups: u32, planes: u32, plane_words: u32, plane_ranks: u32, everything: u32 }
-    struct SelectKeysHeader { points: u32, width: u32, combine: u32, ranges_len: u32 }
-    struct SelectMaskHeader { points: u32, combine: u32, invert: u32 }
+    /// The selection of a segment: its bitmaps are `[plane][plane_words]` words, then `[plane][plane_ranks]` ranks.
+    struct SelectionShape { groups: u32, planes: u32, plane_words: u32, plane_ranks: u32, everything: u32 }
+    struct SelectKeysHeader { words: u32, width: u32, combine: u32, ranges_len: u32 }
+    struct SelectMaskHeader { words: u32, combine: u32 }
     struct SelectGroupsHeader { selection: SelectionShape, width: u32, all_pass: u32 }
     struct RankHeader { selection: SelectionShape, blocks: u32, workgroups: u32, totals_base: u32 }
     /// A run of items of one part, all for one tile.
     struct Job {
-        kind: u32, workgroup_first: u32, item_from: u32, item_to: u32, level: u32,
-        pixel_base: u32, start_base: u32, cell_from: u32, cell_to: u32, out_base: u32,
+        kind: u32, workgroup_first: u32, item_from: u32, item_to: u32, level: u32, code_base: u32, start_base: u32,
+        point_base: u32, cell_from: u32, cell_to: u32, out_base: u32,
     }
-    struct WorkHeader { selection: SelectionShape, jobs_len: u32, cells_len: u32, items_per_workgroup: u32 }
-    struct SlicesHeader { selection: SelectionShape, slices_len: u32, unused: u32 }
+    struct WorkHeader { selection: SelectionShape, jobs_len: u32, items_per_workgroup: u32 }
+    struct SlicesHeader { selection: SelectionShape, slices_len: u32 }
     struct HistogramHeader {
-        selection: SelectionShape, width: u32, bins_kind: u32, bins_len: u32, table_len: u32, has_area: u32,
+        selection: SelectionShape, words: u32, width: u32, bins_kind: u32, bins_len: u32, table_len: u32, has_area: u32,
+        copies: u32,
     }
 }
 
 impl SelectionShape {
-    /// The shape of the selection of a part of `points`, by `groups`; `everything` selects all without bitmaps.
-    pub fn of(points: u32, groups: usize, everything: bool) -> SelectionShape {
+    /// The shape of the selection of a segment of so many words, by `groups`; `everything` selects all without bitmaps.
+    pub fn of(words: u32, groups: usize, everything: bool) -> SelectionShape {
         let groups = groups as u32;
         SelectionShape {
-            points,
             groups,
             planes: if groups > 1 { groups + 1 } else { 1 },
-            plane_words: 2 * points.div_ceil(64),
-            plane_ranks: points.div_ceil(512) + 1,
+            plane_words: words,
+            plane_ranks: words / constants::RANK_WORDS + 1,
             everything: u32::from(everything),
         }
     }
@@ -74,7 +74,12 @@ pub(super) mod constants {
     pub const POINTS: u32 = 2;
     pub const EDGES: u32 = 0;
     pub const OF_KEY: u32 = 1;
-    pub const WORDS_PER_INVOCATION: u32 = 4;
+    pub const WORDS_PER_WORKGROUP: u32 = 1024;
+    pub const LOCAL_SLOTS: u32 = 4096;
+    pub const SPLIT_WORDS: u32 = 64;
+    pub const RANK_WORDS: u32 = 16;
+    /// Words of a block of points that has a smallest and a largest key.
+    pub const BLOCK_WORDS: u32 = 128;
     /// Totals below this are counted in a table, others listed.
     pub const SMALL: u32 = 4096;
     pub const TILE_PIXELS: u32 = 65536;

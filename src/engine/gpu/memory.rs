@@ -1,6 +1,6 @@
 //! Device memory: what is resident, least recently used first, under a budget.
 //!
-//! Everything resident can be made again: parts are uploaded again from their files, selections evaluated again. So eviction
+//! Everything resident can be made again: segments are uploaded again from their files, selections evaluated again. So eviction
 //! needs no copy, and a dataset larger than the device only costs uploads. A buffer that is in use (somebody holds it) is
 //! not evicted.
 
@@ -45,24 +45,28 @@ impl Drop for Counted {
 /// What a resident buffer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Resident {
-    /// The indexed levels of a part: see `shaders/shared/slices.wgsl`.
+    /// The indexed levels of a segment: see `shaders/shared/slices.wgsl`.
     Levels,
-    /// The level-16 cells of a part.
+    /// The level-16 cells of a segment.
     Cells,
-    /// The lower halves of a part's keys.
+    /// The lower halves of a segment's keys.
     Lo,
+    /// The points of every block of a segment.
+    BlockPoints,
     Column(ColumnId),
-    /// The bitmaps of a part under the selection of this number.
+    /// The bitmaps of a segment under the selection of this number.
     Selection(u64),
     /// Room to work in, by purpose; contents undefined.
     Room(&'static str),
+    /// A buffer to read back through; which, says the segment.
+    Staging,
 }
 
-/// A resident buffer's name: which engine's, which part's (0 for rooms), and what.
+/// A resident buffer's name: which engine's, which segment's (0 for rooms), and what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ResidentKey {
     pub engine: u64,
-    pub part: usize,
+    pub segment: usize,
     pub what: Resident,
 }
 
@@ -70,6 +74,9 @@ pub(super) struct ResidentKey {
 pub(super) struct Memory {
     resident: HashMap<ResidentKey, (Arc<Counted>, u64)>,
     clock: u64,
+    /// Buffers let go for want of room.
+    #[cfg(test)]
+    pub evictions: u64,
 }
 
 impl Memory {
@@ -85,10 +92,19 @@ impl Memory {
         self.resident.insert(key, (buffer, self.clock));
     }
 
+    /// Whether somebody is using a buffer now.
+    pub fn is_held(&self, key: &ResidentKey) -> bool {
+        self.resident.get(key).is_some_and(|(buffer, _)| Arc::strong_count(buffer) > 1)
+    }
+
     /// Lets go of the buffer that was used longest ago and that nobody holds. Gives its bytes, if there is one.
     pub fn evict(&mut self) -> Option<u64> {
         let idle = self.resident.iter().filter(|(_, (buffer, _))| Arc::strong_count(buffer) == 1);
         let (&key, _) = idle.min_by_key(|(_, (_, used))| *used)?;
+        #[cfg(test)]
+        {
+            self.evictions += 1;
+        }
         self.resident.remove(&key).map(|(buffer, _)| buffer.size())
     }
 

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! worker        the thread that owns the device; callers hand it closures          health
-//! device        buffers under the budget, dispatches, reading back                 memory, pipelines, adapter
-//! parts         a dataset's arrays on the device, uploaded when first needed
+//! device        buffers under the budget, dispatches, uploads, reading back        memory, pipelines, adapter
+//! segments      a dataset's parts on the device, side by side; uploaded when first needed
 //! select        filters to bitmaps with ranks                                      program
 //! count, histogram, distribution                                                   jobs
 //! aggregate     sums, means and extremes: the device's selection, the host's columns
@@ -22,9 +22,9 @@ mod histogram;
 mod jobs;
 mod layout;
 mod memory;
-mod parts;
 mod pipelines;
 mod program;
+mod segments;
 mod select;
 mod shaders;
 mod worker;
@@ -44,18 +44,19 @@ use crate::engine::bitmap::GroupedBitmaps;
 use crate::engine::cpu::aggregate as cpu_aggregate;
 use crate::filter::{Filter, Region};
 use crate::world::{TileId, Zoom};
-use parts::Parts;
+use segments::Segments;
 use select::DeviceSelection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use worker::Answer;
 
 /// How the device is used.
 #[derive(Clone, Debug)]
 pub struct GpuOptions {
     /// Bytes of device memory to use, everything counted; `None` for as much as there is.
     pub budget_bytes: Option<u64>,
-    /// A step of work that takes longer than this is taken for a hang. Steps are small: one part, some milliseconds on a
+    /// A step of work that takes longer than this is taken for a hang. Steps are small: one segment, some milliseconds on a
     /// GPU and less than a second in software.
     pub hang_timeout: Duration,
     /// A text in the shaders, and another in its place: so that tests see themselves fail.
@@ -77,14 +78,14 @@ impl Default for GpuOptions {
 /// Counts on a GPU.
 pub struct GpuEngine {
     gpu: Arc<Gpu>,
-    parts: Parts,
+    segments: Segments,
     selections: AtomicU64,
 }
 
 impl GpuEngine {
     pub fn new(gpu: Arc<Gpu>, dataset: Arc<Dataset>) -> GpuEngine {
-        let parts = Parts::new(dataset, gpu.engine_number());
-        GpuEngine { gpu, parts, selections: AtomicU64::new(0) }
+        let segments = Segments::new(dataset, gpu.engine_number(), gpu.binding_bytes_max(), gpu.budget_bytes());
+        GpuEngine { gpu, segments, selections: AtomicU64::new(0) }
     }
 
     pub fn gpu(&self) -> &Arc<Gpu> {
@@ -100,20 +101,22 @@ impl GpuEngine {
         .ok_or_else(|| EngineError::Internal("the GPU was asked about a selection that another engine made".to_owned()))
     }
 
-    fn run<T: Send + 'static>(
+    fn ask<T: Send + 'static>(
         &self,
         selection: &Selection,
-        work: impl FnOnce(&mut device::Device, &Parts, &DeviceSelection) -> Result<T, EngineError> + Send + 'static,
+        work: impl FnOnce(&mut device::Device, &Segments, &DeviceSelection) -> Result<Answer<T>, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
         let selection = Self::device_selection(selection)?;
-        let parts = self.parts.clone();
-        self.gpu.run(move |device| work(device, &parts, &selection))
+        let segments = self.segments.clone();
+        self.gpu.ask(move |device| work(device, &segments, &selection))
     }
 
     /// The selected points of some parts, on the host.
     fn bitmaps(&self, selection: &Selection, parts: Vec<usize>, cancel: &Cancel) -> Result<Vec<GroupedBitmaps>, EngineError> {
         let cancel = cancel.clone();
-        self.run(selection, move |device, all, selection| aggregate::bitmaps(device, all, selection, &parts, &cancel))
+        self.ask(selection, move |device, segments, selection| {
+            aggregate::bitmaps(device, segments, selection, &parts, &cancel).map(Answer::Now)
+        })
     }
 }
 
@@ -130,23 +133,21 @@ impl Engine for GpuEngine {
 
     fn select(&self, filter: &Arc<Filter>, groups: &Arc<Groups>, cancel: &Cancel) -> Result<Arc<Selection>, EngineError> {
         let number = self.selections.fetch_add(1, Ordering::Relaxed);
-        let selection = Arc::new(DeviceSelection::new(filter, groups, number, self.parts.engine, &self.gpu));
-        let (parts, evaluated, cancel) = (self.parts.clone(), selection.clone(), cancel.clone());
-        let counts = self.gpu.run(move |device| evaluated.evaluate(device, &parts, &cancel))?;
+        let selection = Arc::new(DeviceSelection::new(filter, groups, number, self.segments.engine, &self.gpu));
+        let (segments, evaluated, cancel) = (self.segments.clone(), selection.clone(), cancel.clone());
+        let counts = self.gpu.ask(move |device| evaluated.evaluate(device, &segments, &cancel))?;
         Ok(Arc::new(Selection {
             filter: filter.clone(),
             groups: groups.clone(),
             counts,
-            bytes: selection.bytes(&self.parts) as usize,
+            bytes: selection.bytes(&self.segments) as usize,
             body: SelectionBody::Device(Box::new(selection)),
         }))
     }
 
     fn count(&self, selection: &Selection, tiles: &[TileId], cancel: &Cancel) -> Result<Vec<CountGrid>, EngineError> {
         let (tiles, cancel) = (tiles.to_vec(), cancel.clone());
-        let counted =
-            self.run(selection, move |device, parts, selection| count::count(device, parts, selection, &tiles, &cancel))?;
-        Ok(counted.into_grids())
+        self.ask(selection, move |device, segments, selection| count::count(device, segments, selection, &tiles, &cancel))
     }
 
     fn histograms(
@@ -157,15 +158,15 @@ impl Engine for GpuEngine {
         cancel: &Cancel,
     ) -> Result<Vec<Histogram>, EngineError> {
         let (requests, area, cancel) = (requests.to_vec(), area.cloned(), cancel.clone());
-        self.run(selection, move |device, parts, selection| {
-            histogram::histograms(device, parts, selection, &requests, area.as_ref(), &cancel)
+        self.ask(selection, move |device, segments, selection| {
+            histogram::histograms(device, segments, selection, &requests, area.as_ref(), &cancel)
         })
     }
 
     fn distribution(&self, selection: &Selection, zoom: Zoom, cancel: &Cancel) -> Result<Distribution, EngineError> {
         let cancel = cancel.clone();
-        self.run(selection, move |device, parts, selection| {
-            distribution::distribution(device, parts, selection, zoom, &cancel)
+        self.ask(selection, move |device, segments, selection| {
+            distribution::distribution(device, segments, selection, zoom, &cancel).map(Answer::Now)
         })
     }
 
@@ -176,12 +177,13 @@ impl Engine for GpuEngine {
         tiles: &[TileId],
         cancel: &Cancel,
     ) -> Result<Vec<ValueGrid>, EngineError> {
-        let is_met = |&part: &usize| tiles.iter().any(|tile| {
+        let dataset = &self.segments.dataset;
+        let is_met = |placed: &&segments::PlacedPart| tiles.iter().any(|tile| {
             let (first, last) = tile.keys();
-            self.parts.meets(part, first, last)
+            placed.meets(first, last)
         });
-        let dataset = &self.parts.dataset;
-        let met: Vec<usize> = (0..dataset.parts.len()).filter(is_met).collect();
+        let placed = self.segments.segments.iter().flat_map(|segment| &segment.parts);
+        let met: Vec<usize> = placed.filter(is_met).map(|placed| placed.number).collect();
         let bitmaps = self.bitmaps(selection, met.clone(), cancel)?;
         let parts = met.iter().map(|&part| &dataset.parts[part]).zip(&bitmaps);
         tiles.iter().map(|tile| cpu_aggregate::tile(dataset, parts.clone(), aggregate, *tile, cancel)).collect()
@@ -194,7 +196,7 @@ impl Engine for GpuEngine {
         zoom: Zoom,
         cancel: &Cancel,
     ) -> Result<ValueDistribution, EngineError> {
-        let dataset = &self.parts.dataset;
+        let dataset = &self.segments.dataset;
         let bitmaps = self.bitmaps(selection, (0..dataset.parts.len()).collect(), cancel)?;
         let parts: Vec<_> = dataset.parts.iter().zip(&bitmaps).collect();
         cpu_aggregate::distribution(dataset, &parts, aggregate, zoom, cancel)
@@ -203,7 +205,7 @@ impl Engine for GpuEngine {
 
 impl Drop for GpuEngine {
     fn drop(&mut self) {
-        let engine = self.parts.engine;
+        let engine = self.segments.engine;
         self.gpu.tell(move |device| device.memory.release(|key| key.engine == engine));
     }
 }

@@ -15,10 +15,10 @@ macro_rules! source {
     };
 }
 
-pub(super) const SELECT: Source = source!("select", "bitmap", "keys");
+pub(super) const SELECT: Source = source!("select", "keys", "bitmap");
 pub(super) const RANK: Source = source!("rank", "bitmap");
 pub(super) const COUNT: Source = source!("count", "bitmap", "slices");
-pub(super) const HISTOGRAM: Source = source!("histogram", "bitmap", "keys");
+pub(super) const HISTOGRAM: Source = source!("histogram", "keys", "bitmap");
 pub(super) const DISTRIBUTION: Source = source!("distribution", "bitmap", "slices");
 
 #[cfg(test)]
@@ -83,9 +83,10 @@ mod tests {
         let expected = BTreeMap::from([
             ("WORKGROUP", WORKGROUP), ("SET", SET), ("AND", AND), ("OR", OR), ("NONE_PASS", NONE_PASS), ("ALL_PASS", ALL_PASS),
             ("ENTRIES", ENTRIES), ("CELLS", CELLS), ("POINTS", POINTS), ("EDGES", EDGES), ("SMALL", SMALL),
-            ("WORDS_PER_INVOCATION", WORDS_PER_INVOCATION), ("TILE_PIXELS", TILE_PIXELS),
+            ("WORDS_PER_WORKGROUP", WORDS_PER_WORKGROUP), ("LOCAL_SLOTS", LOCAL_SLOTS), ("SPLIT_WORDS", SPLIT_WORDS),
+            ("RANK_WORDS", RANK_WORDS), ("BLOCK_WORDS", BLOCK_WORDS), ("TILE_PIXELS", TILE_PIXELS),
             ("GROUPS_MAX", crate::engine::GROUPS_MAX as u32), ("RANK_POINTS", crate::engine::bitmap::RANK_POINTS as u32),
-            ("BLOCK_WORDS", crate::dataset::BLOCK_POINTS as u32 / 32), ("NO_BIN", u32::from(crate::engine::Bins::NONE)),
+            ("NO_BIN", u32::from(crate::engine::Bins::NONE)),
         ]);
         let mut compared = std::collections::BTreeSet::new();
         for source in ALL {

@@ -1,15 +1,16 @@
 //! The thread that owns a device: it alone submits and polls, so nobody waits for another's lock or poll.
 //!
-//! Callers hand it closures and wait for their answers. Whatever happens to the device or to its driver, every caller gets
-//! an answer: see [`Health`].
+//! Callers hand it closures and wait for their answers. While an answer comes back the thread goes on with the next closure,
+//! so the device is not idle between questions. Whatever happens to the device or to its driver, every caller gets an
+//! answer: see [`Health`].
 
 use super::GpuOptions;
 use super::adapter::{Adapters, AdapterText};
-use super::device::Device;
+use super::device::{Device, READINGS_MAX, Reading};
 use super::health::Health;
 use crate::engine::EngineError;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -24,11 +25,30 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
 type Job = Box<dyn FnOnce(&mut Device) + Send>;
 
+/// What makes an answer of the words that came back, on the thread of whoever asked: the device's has better things to do.
+type Finish<T> = Box<dyn FnOnce(Vec<u32>) -> Result<T, EngineError> + Send>;
+
+/// What a piece of work on the device comes to.
+pub(super) enum Answer<T> {
+    Now(T),
+    /// When these words have come back.
+    Later(Reading, Finish<T>),
+}
+
+impl<T> Answer<T> {
+    /// What `finish` makes of the words of a reading.
+    pub fn later(reading: Reading, finish: impl FnOnce(Vec<u32>) -> Result<T, EngineError> + Send + 'static) -> Answer<T> {
+        Answer::Later(reading, Box::new(finish))
+    }
+}
+
 /// A GPU. One serves all datasets of a process.
 pub struct Gpu {
     jobs: SyncSender<Job>,
     health: Arc<Health>,
     text: AdapterText,
+    binding_bytes_max: u64,
+    budget_bytes: u64,
     engines: AtomicU64,
 }
 
@@ -62,7 +82,7 @@ impl Gpu {
         let (options, its_health) = (options.clone(), health.clone());
         let run = move || match Device::open(adapters, &options, its_health) {
             Ok((device, text)) => {
-                let _ = opened.send(Ok(text));
+                let _ = opened.send(Ok((text, device.binding_bytes_max(), device.budget_bytes())));
                 work(device, &waiting);
             }
             Err(error) => {
@@ -73,15 +93,25 @@ impl Gpu {
             .name("gpu".to_owned())
             .spawn(run)
             .map_err(|error| EngineError::Internal(format!("start the GPU's thread: {error}")))?;
-        let text = answer
+        let (text, binding_bytes_max, budget_bytes) = answer
             .recv_timeout(OPEN_TIMEOUT)
             .map_err(|_| EngineError::NoDevice(format!("its driver did not open it within {OPEN_TIMEOUT:?}")))??;
-        Ok(Arc::new(Gpu { jobs, health, text, engines: AtomicU64::new(0) }))
+        Ok(Arc::new(Gpu { jobs, health, text, binding_bytes_max, budget_bytes, engines: AtomicU64::new(0) }))
     }
 
     /// What the device is.
     pub fn text(&self) -> &AdapterText {
         &self.text
+    }
+
+    /// The largest buffer that its shaders can be handed.
+    pub(super) fn binding_bytes_max(&self) -> u64 {
+        self.binding_bytes_max
+    }
+
+    /// Bytes of device memory that may be used.
+    pub(super) fn budget_bytes(&self) -> u64 {
+        self.budget_bytes
     }
 
     /// Bytes of all its buffers.
@@ -104,17 +134,34 @@ impl Gpu {
         self.engines.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Has the thread do something and waits for its answer.
-    ///
-    /// # Errors
-    /// The work's own, or [`EngineError::DeviceLost`].
+    /// As [`Gpu::ask`], for work that has its answer at once.
+    #[cfg(test)]
     pub(super) fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Device) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let (reply, answer) = sync_channel(1);
+        self.ask(move |device| work(device).map(Answer::Now))
+    }
+
+    /// Has the thread do something and waits for its answer, which may come back while the thread goes on.
+    ///
+    /// # Errors
+    /// The work's own, or [`EngineError::DeviceLost`].
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Device) -> Result<Answer<T>, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        type Rest<T> = Box<dyn FnOnce() -> Result<T, EngineError> + Send>;
+        let (reply, answer) = sync_channel::<Result<Rest<T>, EngineError>>(1);
         // The caller may have left: then nobody wants the answer.
-        let mut job: Job = Box::new(move |device| drop(reply.send(work(device))));
+        let mut job: Job = Box::new(move |device| match work(device) {
+            Ok(Answer::Now(answer)) => drop(reply.send(Ok(Box::new(move || Ok(answer))))),
+            Ok(Answer::Later(reading, finish)) => device.answer_later(
+                reading,
+                Box::new(move |words| drop(reply.send(words.map(|words| Box::new(move || finish(words)) as Rest<T>)))),
+            ),
+            Err(error) => drop(reply.send(Err(error))),
+        });
         loop {
             self.health.check_progress()?;
             match self.jobs.try_send(job) {
@@ -126,7 +173,7 @@ impl Gpu {
         }
         loop {
             match answer.recv_timeout(TICK) {
-                Ok(answer) => return answer,
+                Ok(rest) => return rest?(),
                 Err(RecvTimeoutError::Timeout) => self.health.check_progress()?,
                 Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
             }
@@ -147,10 +194,26 @@ impl Gpu {
 }
 
 fn work(mut device: Device, waiting: &Receiver<Job>) {
-    while let Ok(job) = waiting.recv() {
+    loop {
+        let job = if device.answers_pending() == 0 {
+            device.health.idle();
+            waiting.recv().map_err(|_| TryRecvError::Disconnected)
+        } else {
+            waiting.try_recv()
+        };
         device.health.step();
-        job(&mut device);
-        device.settle();
-        device.health.idle();
+        match job {
+            Ok(job) => {
+                job(&mut device);
+                device.settle();
+                device.answer_finished();
+                // The next one needs a buffer to come back through.
+                if device.answers_pending() == READINGS_MAX {
+                    device.answer_oldest();
+                }
+            }
+            Err(TryRecvError::Empty) => device.answer_oldest(),
+            Err(TryRecvError::Disconnected) => break,
+        }
     }
 }
