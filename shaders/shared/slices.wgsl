@@ -13,7 +13,7 @@ struct Job {
     kind: u32,
     // The job's first workgroup: those of all jobs are numbered through.
     workgroup_first: u32,
-    // Items: entries of a level, level-16 cells or points.
+    // Items: what their kind says; of `aggregate`, words of 32 points of the segment.
     item_from: u32,
     item_to: u32,
     // The level of the pixels, 8 to 32.
@@ -23,7 +23,9 @@ struct Job {
     start_base: u32,
     // The part's first point in the segment.
     point_base: u32,
-    // POINTS: the level-16 cells that hold them.
+    // The points, in the segment, and the entries of the level or else the level-16 cells that hold them.
+    point_from: u32,
+    point_to: u32,
     cell_from: u32,
     cell_to: u32,
     // Where the tile's counts begin, in words.
@@ -90,8 +92,7 @@ fn job_of(workgroup: u32) -> u32 {
 fn slice_of(job: Job, item: u32) -> Slice {
     switch job.kind {
         case ENTRIES: {
-            let code = (levels[job.code_base + item / 2u] >> (16u * (item % 2u))) & 0xFFFFu;
-            return slice_in(job, levels[job.start_base + item], levels[job.start_base + item + 1u], code);
+            return slice_in(job, levels[job.start_base + item], levels[job.start_base + item + 1u], code_of_entry(job, item));
         }
         case CELLS: {
             return slice_of_cells(job, item);
@@ -100,6 +101,25 @@ fn slice_of(job: Job, item: u32) -> Slice {
             return slice_of_points(job, item);
         }
     }
+}
+
+// The pixel codes of an entry of the job's level; of a level-16 cell, for levels up to 16; and of a point in such a cell,
+// for levels over 16, where the code's 16 bits may reach into the upper half of the key.
+fn code_of_entry(job: Job, entry: u32) -> u32 {
+    return (levels[job.code_base + entry / 2u] >> (16u * (entry % 2u))) & 0xFFFFu;
+}
+
+fn code_of_cell(job: Job, cell: u32) -> u32 {
+    return (cells[job.code_base + cell] >> (32u - 2u * job.level)) & 0xFFFFu;
+}
+
+fn code_of_point(job: Job, cell: u32, item: u32) -> u32 {
+    let shift = 64u - 2u * job.level;
+    var code = lo[job.point_base + item] >> shift;
+    if shift > 0u {
+        code |= cells[job.code_base + cell] << (32u - shift);
+    }
+    return code & 0xFFFFu;
 }
 
 // A slice of the part as one of the segment.
@@ -129,7 +149,7 @@ fn slice_of_cells(job: Job, item: u32) -> Slice {
             outside = middle;
         }
     }
-    return slice_in(job, cells[job.start_base + item], cells[job.start_base + outside], pixel & 0xFFFFu);
+    return slice_in(job, cells[job.start_base + item], cells[job.start_base + outside], code_of_cell(job, item));
 }
 
 fn slice_of_points(job: Job, item: u32) -> Slice {
@@ -165,12 +185,7 @@ fn slice_of_points(job: Job, item: u32) -> Slice {
             outside = middle;
         }
     }
-    // The code's 16 bits may reach into the upper half of the key.
-    var code = pixel;
-    if shift > 0u {
-        code |= cells[job.code_base + cell] << (32u - shift);
-    }
-    return slice_in(job, item, outside, code & 0xFFFFu);
+    return slice_in(job, item, outside, code_of_point(job, cell, item));
 }
 
 // Row (from the north) times 256 plus column (from the west) of a 16-bit pixel code. Twin: pixel_from_code.

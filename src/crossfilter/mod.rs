@@ -5,7 +5,9 @@
 //! position of the brush is answered from it, exactly, without a point being read. Brushes whose ends lie on sixteenths of
 //! the bins shown (or on any value, where values are few) are answered so; others by a pass.
 //!
-//! Reads columns on the host, whichever engine draws the tiles. Knows nothing of HTTP.
+//! Counts are the engine's, whichever it is. Cubes and means are made on the host: a cube is an array of some millions of
+//! cells that the host goes on to sum up, and a mean of floats wants an order and f64, which shaders do not have. Knows
+//! nothing of HTTP.
 
 mod brush;
 mod cubes;
@@ -14,7 +16,7 @@ mod tests;
 
 use crate::dataset::{ColumnId, Dataset};
 use crate::engine::cpu::CpuEngine;
-use crate::engine::{Active, Brush, Cancel, EngineError, Groups, HistogramRequest, LinkedCounts, LinkedQuestion};
+use crate::engine::{Active, Brush, Cancel, Engine, EngineError, Groups, HistogramRequest, LinkedCounts, LinkedQuestion};
 use crate::filter::{Expr, Filter, FilterError, Predicate, Region, parse};
 use crate::histogram::{ColumnPlan, ColumnQuestion, HistogramAnswer, HistogramError, Summary, summaries};
 use crate::world::{LonLatBox, WorldBox};
@@ -98,7 +100,10 @@ pub enum CrossfilterError {
 /// Answers linked histograms of one dataset, and remembers what a dragged brush needs.
 pub struct Crossfilter {
     dataset: Arc<Dataset>,
-    engine: CpuEngine,
+    /// Counts.
+    engine: Arc<dyn Engine>,
+    /// Makes cubes and means.
+    host: CpuEngine,
     cubes: Cubes,
 }
 
@@ -113,9 +118,9 @@ struct Question {
 }
 
 impl Crossfilter {
-    pub fn new(dataset: Arc<Dataset>) -> Crossfilter {
-        let engine = CpuEngine::new(dataset.clone());
-        Crossfilter { dataset, engine, cubes: Cubes::default() }
+    pub fn new(dataset: Arc<Dataset>, engine: Arc<dyn Engine>) -> Crossfilter {
+        let host = CpuEngine::new(dataset.clone());
+        Crossfilter { dataset, engine, host, cubes: Cubes::default() }
     }
 
     /// Answers a request; `groups` are those of its `by`, or `None` where counts need not be kept apart.
@@ -180,7 +185,7 @@ impl Crossfilter {
     /// The answer is no longer wanted.
     pub fn summaries(&self, filter: &Filter, area: Option<Region>, cancel: &Cancel) -> Result<Vec<Summary>, CrossfilterError> {
         let area = area.filter(|area| !self.holds_everything(area));
-        Ok(summaries(&self.dataset, &self.engine, filter, area.as_ref(), cancel)?)
+        Ok(summaries(&self.dataset, &self.host, filter, area.as_ref(), cancel)?)
     }
 
     fn question(&self, request: &CrossfilterRequest, groups: Option<&Arc<Groups>>) -> Result<Question, CrossfilterError> {
@@ -282,7 +287,7 @@ impl Crossfilter {
             }
             let Some(active) = self.active(question, brush) else { continue };
             let plans = self.ranked(question, cancel)?;
-            let cube = self.engine.linked_cube(&question.linked(&plans, &self.dataset, Some(active)), cancel)?;
+            let cube = self.host.linked_cube(&question.linked(&plans, &self.dataset, Some(active)), cancel)?;
             let counts = cube.counts(&brush.ranges).expect("the brush's ends begin slices");
             self.cubes.put(context.clone(), plans.clone(), cube);
             return Ok(Some((plans, counts)));

@@ -45,6 +45,10 @@ fn open(rows: &[Row], part_points: usize) -> (tempfile::TempDir, Arc<Dataset>) {
     (folder, Arc::new(dataset))
 }
 
+fn on_cpu(dataset: &Arc<Dataset>) -> Crossfilter {
+    Crossfilter::new(dataset.clone(), Arc::new(CpuEngine::new(dataset.clone())))
+}
+
 fn ms(value: &Json) -> Option<i64> {
     value.as_str().map(|text| text.parse::<jiff::Timestamp>().unwrap().as_microsecond())
 }
@@ -126,7 +130,7 @@ fn every_step_of_a_drag_is_what_asking_every_row_says() {
         dragged in proptest::sample::select(vec!["range", "speed", "created"]), log: bool,
     )| {
         let (_folder, dataset) = open(&rows, part_points);
-        let crossfilter = Crossfilter::new(dataset.clone());
+        let crossfilter = on_cpu(&dataset);
         let groups = by.then(|| Arc::new(Groups::by_column(&dataset, ColumnId(0), &[]).unwrap()));
         let scale = if log { "log10" } else { "linear" };
         let mut request: CrossfilterRequest = serde_json::from_value(json!({
@@ -167,7 +171,7 @@ fn every_step_of_a_drag_is_what_asking_every_row_says() {
         let last = crossfilter.answer(&request, groups.as_ref(), &never).unwrap();
         let filter = Arc::new(Filter::parse(&last.filter, &dataset).unwrap());
         let all = Arc::new(Groups::none(&dataset));
-        let selection = crate::engine::Engine::select(&crossfilter.engine, &filter, &all, &never).unwrap();
+        let selection = crossfilter.engine.select(&filter, &all, &never).unwrap();
         prop_assert_eq!(selection.total(), last.selected_total);
     });
 }
@@ -188,7 +192,7 @@ fn towers(n: usize) -> Vec<Row> {
 fn a_dragged_brush_is_answered_from_a_cube() {
     let rows = towers(3000);
     let (_folder, dataset) = open(&rows, 1000);
-    let crossfilter = Crossfilter::new(dataset.clone());
+    let crossfilter = on_cpu(&dataset);
     let ask = |hi: Json| {
         let request: CrossfilterRequest = serde_json::from_value(json!({
             "brushes": {"range": [1000, hi], "speed": [5, null]}, "columns": ["radio", "range", "speed", "created"],
@@ -220,7 +224,7 @@ fn a_dragged_brush_is_answered_from_a_cube() {
 fn a_search_shows_only_what_it_finds() {
     let rows = towers(2000);
     let (_folder, dataset) = open(&rows, 1000);
-    let crossfilter = Crossfilter::new(dataset);
+    let crossfilter = on_cpu(&dataset);
     let column = serde_json::from_value(json!({"column": "radio", "search": "IO 01", "limit": 50})).unwrap();
     let answer = crossfilter.histogram(&column, &Arc::new(Filter::all()), None, None, &Cancel::never()).unwrap();
     assert_eq!(answer.bins.len(), 10);
@@ -231,7 +235,7 @@ fn a_search_shows_only_what_it_finds() {
 #[test]
 fn requests_that_make_no_sense_are_refused_with_a_remedy() {
     let (_folder, dataset) = open(&towers(10), 100);
-    let crossfilter = Crossfilter::new(dataset);
+    let crossfilter = on_cpu(&dataset);
     for (request, part) in [
         (json!({"brushes": {"rnage": [1, 2]}}), "did you mean 'range'?"),
         (json!({"brushes": {"range": [1]}}), "give [from, to], numbers"),

@@ -5,7 +5,7 @@
 
 use super::{
     Aggregate, Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest,
-    Selection, SelectionBody, ValueDistribution, ValueGrid,
+    LinkedCounts, LinkedQuestion, Selection, SelectionBody, ValueDistribution, ValueGrid,
 };
 use crate::filter::{Filter, Region};
 use crate::world::{TileId, Zoom};
@@ -139,6 +139,10 @@ impl Engine for Failover {
         EngineInfo { trouble: state.trouble.clone(), ..state.engine.info() }
     }
 
+    fn copy_bandwidth(&self) -> Result<Option<f64>, EngineError> {
+        self.ask(|engine, _| engine.copy_bandwidth())
+    }
+
     fn select(&self, filter: &Arc<Filter>, groups: &Arc<Groups>, cancel: &Cancel) -> Result<Arc<Selection>, EngineError> {
         self.ask(|engine, generation| {
             let selection = engine.select(filter, groups, cancel)?;
@@ -168,6 +172,10 @@ impl Engine for Failover {
 
     fn distribution(&self, selection: &Selection, zoom: Zoom, cancel: &Cancel) -> Result<Distribution, EngineError> {
         self.ask_about(selection, cancel, |engine, selection| engine.distribution(selection, zoom, cancel))
+    }
+
+    fn linked_counts(&self, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCounts, EngineError> {
+        self.ask(|engine, _| engine.linked_counts(question, cancel))
     }
 
     fn aggregate(
@@ -248,6 +256,11 @@ mod tests {
         fn distribution(&self, selection: &Selection, zoom: Zoom, cancel: &Cancel) -> Result<Distribution, EngineError> {
             self.answer()?;
             self.engine.distribution(selection, zoom, cancel)
+        }
+
+        fn linked_counts(&self, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCounts, EngineError> {
+            self.answer()?;
+            self.engine.linked_counts(question, cancel)
         }
 
         fn aggregate(

@@ -29,6 +29,15 @@ pub struct LinkedQuestion {
     pub active: Option<Active>,
 }
 
+impl LinkedQuestion {
+    /// What passes all brushes but one.
+    pub fn all_but(&self, brush: Option<usize>) -> Predicate {
+        let others = self.brushes.iter().enumerate().filter(|(i, _)| Some(*i) != brush);
+        let terms = others.map(|(_, brush)| Predicate::Keys { column: brush.column, ranges: brush.ranges.clone() });
+        Predicate::And([self.base.clone()].into_iter().chain(terms).collect())
+    }
+}
+
 /// The column whose brush is about to change (a brush of it in the question is left out), and the keys at which its slices
 /// begin: ascending, the first 0, so that every key, null's too, is in one.
 #[derive(Clone, Debug, PartialEq, Eq)]

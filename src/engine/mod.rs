@@ -39,6 +39,12 @@ use thiserror::Error;
 pub trait Engine: Send + Sync {
     fn info(&self) -> EngineInfo;
 
+    /// Bytes per second, read plus written, at which a device of its own copies within its memory, measured now: what its
+    /// other speeds are to be held against. `None` where its memory is the host's.
+    fn copy_bandwidth(&self) -> Result<Option<f64>, EngineError> {
+        Ok(None)
+    }
+
     /// Evaluates a filter over all points, once. Cost: one scan of the columns that the filter names, less the blocks that
     /// their smallest and largest keys rule out.
     ///
@@ -61,6 +67,9 @@ pub trait Engine: Send + Sync {
 
     /// Multiset of total counts over the non-empty pixels of a whole zoom.
     fn distribution(&self, selection: &Selection, zoom: Zoom, cancel: &Cancel) -> Result<Distribution, EngineError>;
+
+    /// Linked histograms, each under all of the question's brushes but its own; the question has no active brush.
+    fn linked_counts(&self, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCounts, EngineError>;
 
     /// What a column of numbers comes to per pixel, over the points of all groups: `out[i]` answers `tiles[i]`, f64
     /// `[row][column]` of 256 by 256 pixels, row 0 north, NaN where no selected point has a value.

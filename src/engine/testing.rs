@@ -228,7 +228,10 @@ pub(crate) fn check(engine: &dyn Engine, dataset: &Dataset, question: &Question)
     let expected = Distribution::of_totals(pixels.into_values());
     prop_assert_eq!(engine.distribution(&selection, zoom, &never).unwrap(), expected);
 
-    for (measure, column) in [(Measure::Sum, 1), (Measure::Mean, 2), (Measure::Min, 2), (Measure::Max, 1), (Measure::Mean, 3), (Measure::Sum, 2), (Measure::Sum, 3)] {
+    for (measure, column) in [
+        (Measure::Sum, 1), (Measure::Min, 1), (Measure::Max, 1), (Measure::Mean, 2), (Measure::Min, 2), (Measure::Max, 2),
+        (Measure::Sum, 2), (Measure::Mean, 3), (Measure::Sum, 3),
+    ] {
         let aggregate = Aggregate { measure, column: ColumnId(column) };
         let pixels = brute_force(dataset, predicate, aggregate, zoom);
         let distribution = ValueDistribution::of_values(pixels.values().copied());

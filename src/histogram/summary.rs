@@ -5,7 +5,7 @@
 
 use crate::dataset::{ColumnId, ColumnKind, Dataset, Value};
 use crate::engine::cpu::CpuEngine;
-use crate::engine::{Bins, Cancel, EngineError, Groups, HistogramRequest, LinkedQuestion};
+use crate::engine::{Bins, Cancel, Engine, EngineError, Groups, HistogramRequest, LinkedQuestion};
 use crate::filter::{Filter, Region};
 use serde::Serialize;
 use std::sync::Arc;

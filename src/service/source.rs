@@ -112,7 +112,7 @@ impl Source {
 
     /// Linked histograms of the dataset.
     pub fn crossfilter(&self) -> &Crossfilter {
-        self.crossfilter.get_or_init(|| Crossfilter::new(self.dataset.clone()))
+        self.crossfilter.get_or_init(|| Crossfilter::new(self.dataset.clone(), self.engine.clone()))
     }
 
     /// Rows, as a file in memory: for few.

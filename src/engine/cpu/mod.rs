@@ -66,14 +66,6 @@ impl CpuEngine {
         Ok(bitmaps)
     }
 
-    /// Linked histograms under the question's brushes, in one pass over the points.
-    ///
-    /// # Errors
-    /// The answer is no longer wanted.
-    pub fn linked_counts(&self, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCounts, EngineError> {
-        linked::counts(self.arch, &self.dataset, question, cancel)
-    }
-
     /// Linked histograms under every brush of the question's active column, in one pass over the points.
     ///
     /// # Errors
@@ -152,6 +144,11 @@ impl Engine for CpuEngine {
     ) -> Result<Vec<Histogram>, EngineError> {
         let parts: Vec<_> = self.parts(selection).collect();
         histogram::histograms(self.arch, &self.dataset, &parts, &selection.groups, requests, area, cancel)
+    }
+
+    /// In one pass over the points.
+    fn linked_counts(&self, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCounts, EngineError> {
+        linked::counts(self.arch, &self.dataset, question, cancel)
     }
 
     fn distribution(&self, selection: &Selection, zoom: Zoom, cancel: &Cancel) -> Result<Distribution, EngineError> {

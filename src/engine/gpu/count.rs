@@ -4,7 +4,7 @@
 //! Their counts add. A dataset of up to some 200 million points is one segment on hardware, so a batch is one dispatch.
 
 use super::device::{Device, Reading};
-use super::jobs::JobTable;
+use super::jobs::{JobTable, in_pieces};
 use super::layout::constants::TILE_PIXELS;
 use super::segments::Segments;
 use super::select::DeviceSelection;
@@ -15,12 +15,6 @@ use crate::world::{TILE_PIXELS as TILE_SIDE, TileId};
 /// Pixels that a workgroup counts: one each invocation.
 const ITEMS_PER_WORKGROUP: u32 = 256;
 
-/// Counts on the device at a time, at most: what every Vulkan device can bind at once.
-const COUNTS_BYTES_MAX: u64 = 128 << 20;
-
-/// The share of the memory budget that counts may take, so that parts fit beside them and their copy on the way back.
-const COUNTS_BUDGET_SHARE: u64 = 8;
-
 pub(super) fn count(
     device: &mut Device,
     segments: &Segments,
@@ -29,45 +23,26 @@ pub(super) fn count(
     cancel: &Cancel,
 ) -> Result<Answer<Vec<CountGrid>>, EngineError> {
     let groups = selection.groups.len();
-    let tile_bytes = u64::from(TILE_PIXELS) * 4 * groups as u64;
-    let room = COUNTS_BYTES_MAX.min(device.binding_bytes_max()).min(device.budget_bytes() / COUNTS_BUDGET_SHARE);
-    let mut grids = Vec::with_capacity(tiles.len());
-    let mut before: Option<Reading> = None;
-    for tiles in tiles.chunks((room / tile_bytes).max(1) as usize) {
-        let reading = begin_piece(device, segments, selection, tiles, cancel)?;
-        // A piece comes back while the device counts the next.
-        if let Some(before) = before.replace(reading) {
-            grids.extend(cut(device.end_read(before)?, groups));
-        }
-    }
-    let Some(last) = before else { return Ok(Answer::Now(grids)) };
-    Ok(Answer::later(last, move |counts| {
-        grids.extend(cut(counts, groups));
-        Ok(grids)
-    }))
+    let tile_words = groups * TILE_PIXELS as usize;
+    let begin = |device: &mut Device, tiles: &[TileId]| begin(device, segments, selection, tiles, tile_words, cancel);
+    in_pieces(device, tiles, tile_words, begin, move |counts| cut(counts, groups))
 }
 
-fn begin_piece(
+fn begin(
     device: &mut Device,
     segments: &Segments,
     selection: &DeviceSelection,
     tiles: &[TileId],
+    tile_words: usize,
     cancel: &Cancel,
 ) -> Result<Reading, EngineError> {
-    let tile_words = selection.groups.len() * TILE_PIXELS as usize;
     let words = (tiles.len() * tile_words) as u64;
     let counts = device.room("counts", 4 * words)?;
     device.clear(&counts, 4 * words);
     for segment in segments.segments.iter() {
         cancel.check()?;
         let mut table = JobTable::new(ITEMS_PER_WORKGROUP);
-        for (i, tile) in tiles.iter().enumerate() {
-            let (first, last) = tile.keys();
-            for placed in segment.parts.iter().filter(|placed| placed.meets(first, last)) {
-                let slice = segments.part(placed).index().slice(first, last);
-                table.add(segments, placed, slice, tile.zoom().pixel_level(), (i * tile_words) as u32);
-            }
-        }
+        table.add_tiles(segments, segment, tiles, tile_words, JobTable::add);
         if table.workgroups() == 0 {
             continue;
         }

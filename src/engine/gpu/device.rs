@@ -51,6 +51,9 @@ pub(super) struct Device {
     /// Dispatches so far.
     #[cfg(test)]
     dispatches: u64,
+    /// What the driver gives at most.
+    #[cfg(test)]
+    capacity_bytes: u64,
     /// The first error that no call returned: a bug of ours, or the driver's.
     error: Arc<Mutex<Option<String>>>,
     /// How many such errors there were: what was under way then is not to be trusted.
@@ -95,6 +98,8 @@ impl Device {
             answers: VecDeque::new(),
             #[cfg(test)]
             dispatches: 0,
+            #[cfg(test)]
+            capacity_bytes: u64::MAX,
             error,
             refusals: 0,
             nothing,
@@ -140,13 +145,17 @@ impl Device {
             self.health.step();
             let scope = self.device.push_error_scope(ErrorFilter::OutOfMemory);
             let buffer = self.device.create_buffer(&BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false });
-            match pollster::block_on(scope.pop()) {
-                None => return Ok(Arc::new(Counted::new(buffer, &self.health))),
-                Some(_) => {
-                    self.evict(size, self.health.memory_bytes.load(Ordering::Relaxed))?;
-                    self.finish()?;
-                }
+            let refused = pollster::block_on(scope.pop()).is_some();
+            #[cfg(test)]
+            let refused = refused || self.health.memory_bytes.load(Ordering::Relaxed) + size > self.capacity_bytes;
+            if !refused {
+                return Ok(Arc::new(Counted::new(buffer, &self.health)));
             }
+            if self.evict(size, self.health.memory_bytes.load(Ordering::Relaxed)).is_err() {
+                // Nothing of ours is in the way: opened anew the device may have room, and otherwise the policy holds.
+                self.health.set_lost(format!("it has no memory for {size} bytes more, with all let go that can be"));
+            }
+            self.finish()?;
         }
     }
 
@@ -307,6 +316,12 @@ impl Device {
     #[cfg(test)]
     pub fn set_workgroups_across_max(&mut self, max: u32) {
         self.limits.max_compute_workgroups_per_dimension = max;
+    }
+
+    /// As if the driver gave no more than so many bytes. For tests of what follows.
+    #[cfg(test)]
+    pub fn set_capacity_bytes(&mut self, max: u64) {
+        self.capacity_bytes = max;
     }
 
     /// As if the device had been pulled out. For tests of what follows.

@@ -29,10 +29,11 @@ shared_with_wgsl! {
     /// A run of items of one part, all for one tile.
     struct Job {
         kind: u32, workgroup_first: u32, item_from: u32, item_to: u32, level: u32, code_base: u32, start_base: u32,
-        point_base: u32, cell_from: u32, cell_to: u32, out_base: u32,
+        point_base: u32, point_from: u32, point_to: u32, cell_from: u32, cell_to: u32, out_base: u32,
     }
     struct WorkHeader { selection: SelectionShape, jobs_len: u32, items_per_workgroup: u32 }
     struct SlicesHeader { selection: SelectionShape, slices_len: u32 }
+    struct AggregateHeader { width: u32, measure: u32, upper: u32, has_worth: u32 }
     struct HistogramHeader {
         selection: SelectionShape, words: u32, width: u32, bins_kind: u32, bins_len: u32, table_len: u32, has_area: u32,
         copies: u32,
@@ -82,5 +83,9 @@ pub(super) mod constants {
     pub const BLOCK_WORDS: u32 = 128;
     /// Totals below this are counted in a table, others listed.
     pub const SMALL: u32 = 4096;
+    /// What `aggregate` makes of keys.
+    pub const SUM: u32 = 0;
+    pub const MOST: u32 = 1;
+    pub const LEAST: u32 = 2;
     pub const TILE_PIXELS: u32 = 65536;
 }

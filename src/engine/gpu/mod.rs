@@ -6,7 +6,8 @@
 //! segments      a dataset's parts on the device, side by side; uploaded when first needed
 //! select        filters to bitmaps with ranks                                      program
 //! count, histogram, distribution                                                   jobs
-//! aggregate     sums, means and extremes: the device's selection, the host's columns
+//! linked        histograms under all brushes but their own, of the kernels above
+//! aggregate     sums, means and extremes in integers; what floats need is added on the host
 //! shaders, layout   the WGSL, and the structures that it and the host share
 //! ```
 //!
@@ -21,6 +22,7 @@ mod health;
 mod histogram;
 mod jobs;
 mod layout;
+mod linked;
 mod memory;
 mod pipelines;
 mod program;
@@ -37,13 +39,13 @@ pub use worker::Gpu;
 
 use super::{
     Aggregate, Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest,
-    Selection, SelectionBody, ValueDistribution, ValueGrid,
+    LinkedCounts, LinkedQuestion, Numbers, Partial, Selection, SelectionBody, ValueDistribution, ValueGrid,
 };
 use crate::dataset::Dataset;
 use crate::engine::bitmap::GroupedBitmaps;
 use crate::engine::cpu::aggregate as cpu_aggregate;
 use crate::filter::{Filter, Region};
-use crate::world::{TileId, Zoom};
+use crate::world::{TILE_PIXELS, TileId, Zoom};
 use segments::Segments;
 use select::DeviceSelection;
 use std::sync::Arc;
@@ -131,6 +133,10 @@ impl Engine for GpuEngine {
         }
     }
 
+    fn copy_bandwidth(&self) -> Result<Option<f64>, EngineError> {
+        self.gpu.ask(|device| device.copy_bandwidth().map(|bytes_per_sec| Answer::Now(Some(bytes_per_sec))))
+    }
+
     fn select(&self, filter: &Arc<Filter>, groups: &Arc<Groups>, cancel: &Cancel) -> Result<Arc<Selection>, EngineError> {
         let number = self.selections.fetch_add(1, Ordering::Relaxed);
         let selection = Arc::new(DeviceSelection::new(filter, groups, number, self.segments.engine, &self.gpu));
@@ -170,6 +176,10 @@ impl Engine for GpuEngine {
         })
     }
 
+    fn linked_counts(&self, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCounts, EngineError> {
+        linked::counts(self, question, cancel)
+    }
+
     fn aggregate(
         &self,
         selection: &Selection,
@@ -178,6 +188,15 @@ impl Engine for GpuEngine {
         cancel: &Cancel,
     ) -> Result<Vec<ValueGrid>, EngineError> {
         let dataset = &self.segments.dataset;
+        let numbers = Numbers::of(dataset, aggregate.column).expect("an aggregate is of a column of numbers");
+        if let Some(asked) = aggregate::Asked::of(aggregate, &numbers, dataset.column(aggregate.column).width) {
+            let (tiles, cancel) = (tiles.to_vec(), cancel.clone());
+            let found = self.ask(selection, move |device, segments, selection| {
+                aggregate::aggregate(device, segments, selection, asked, &tiles, &cancel)
+            })?;
+            let values = |partials: Vec<Partial>| partials.into_iter().map(|p| numbers.value(p, aggregate.measure)).collect();
+            return Ok(found.into_iter().map(|partials| ValueGrid { size: TILE_PIXELS as usize, values: values(partials) }).collect());
+        }
         let is_met = |placed: &&segments::PlacedPart| tiles.iter().any(|tile| {
             let (first, last) = tile.keys();
             placed.meets(first, last)

@@ -14,6 +14,7 @@ pub(super) struct Pipelines {
     pub rank_spread: ComputePipeline,
     pub count: ComputePipeline,
     pub histogram: ComputePipeline,
+    pub aggregate: ComputePipeline,
     pub distribution: ComputePipeline,
     pub distribution_slices: ComputePipeline,
 }
@@ -45,6 +46,7 @@ impl Pipelines {
             rank_spread: pipeline(&rank, "rank_spread"),
             count: pipeline(&module(&shaders::COUNT), "count"),
             histogram: pipeline(&module(&shaders::HISTOGRAM), "histogram"),
+            aggregate: pipeline(&module(&shaders::AGGREGATE), "aggregate"),
             distribution: pipeline(&distribution, "distribution"),
             distribution_slices: pipeline(&distribution, "distribution_slices"),
         }

@@ -19,6 +19,7 @@ pub(super) const SELECT: Source = source!("select", "keys", "bitmap");
 pub(super) const RANK: Source = source!("rank", "bitmap");
 pub(super) const COUNT: Source = source!("count", "bitmap", "slices");
 pub(super) const HISTOGRAM: Source = source!("histogram", "keys", "bitmap");
+pub(super) const AGGREGATE: Source = source!("aggregate", "keys", "bitmap", "slices");
 pub(super) const DISTRIBUTION: Source = source!("distribution", "bitmap", "slices");
 
 #[cfg(test)]
@@ -28,7 +29,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
-    const ALL: [&Source; 5] = [&SELECT, &RANK, &COUNT, &HISTOGRAM, &DISTRIBUTION];
+    const ALL: [&Source; 6] = [&SELECT, &RANK, &COUNT, &HISTOGRAM, &DISTRIBUTION, &AGGREGATE];
 
     fn parsed(source: &Source) -> naga::Module {
         naga::front::wgsl::parse_str(source.wgsl).unwrap_or_else(|e| panic!("{}: {}", source.name, e.emit_to_string(source.wgsl)))
@@ -85,6 +86,7 @@ mod tests {
             ("ENTRIES", ENTRIES), ("CELLS", CELLS), ("POINTS", POINTS), ("EDGES", EDGES), ("SMALL", SMALL),
             ("WORDS_PER_WORKGROUP", WORDS_PER_WORKGROUP), ("LOCAL_SLOTS", LOCAL_SLOTS), ("SPLIT_WORDS", SPLIT_WORDS),
             ("RANK_WORDS", RANK_WORDS), ("BLOCK_WORDS", BLOCK_WORDS), ("TILE_PIXELS", TILE_PIXELS),
+            ("SUM", SUM), ("MOST", MOST), ("LEAST", LEAST),
             ("GROUPS_MAX", crate::engine::GROUPS_MAX as u32), ("RANK_POINTS", crate::engine::bitmap::RANK_POINTS as u32),
             ("NO_BIN", u32::from(crate::engine::Bins::NONE)),
         ]);

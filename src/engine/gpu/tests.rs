@@ -4,10 +4,11 @@ use super::*;
 use crate::dataset::ColumnId;
 use crate::dataset::testing::{TestColumn, dataset};
 use crate::engine::cpu::CpuEngine;
-use crate::engine::{Backend, Bins, EngineOptions, testing};
+use crate::engine::{Backend, Bins, Brush, EngineOptions, Measure, testing};
 use crate::filter::Predicate;
 use crate::world::WorldPoint;
 use proptest::prelude::*;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
 
 /// One device for all tests of a process; `None` where they are to be skipped.
@@ -68,33 +69,63 @@ fn large(part_points: usize) -> (tempfile::TempDir, Arc<Dataset>) {
     let sizes = (0..points.len()).map(|_| Some(i64::from(random() % 10_000)).filter(|&v| v > 9)).collect();
     let heights = (0..points.len()).map(|_| Some(i64::from(random() % 1_000_000)).filter(|&v| v > 999)).collect();
     let speeds = (0..points.len()).map(|_| Some(f64::from(random()).sqrt()).filter(|&v| v > 99.0)).collect();
+    let grades = (0..points.len()).map(|_| Some(f64::from(random() % 60) / 10.0 - 3.0).filter(|&v| v != 0.0)).collect();
+    // So large that the sum of a dense pixel takes more than 64 bits.
+    let weights = (0..points.len()).map(|_| Some(i64::from(random()) << 38).filter(|&v| v > 0)).collect();
     let columns = [
         ("name", TestColumn::Text(names)),
         ("size", TestColumn::Integer(sizes)),
         ("height", TestColumn::Integer(heights)),
         ("speed", TestColumn::Float(speeds)),
+        ("grade", TestColumn::FewFloats(grades)),
+        ("weight", TestColumn::Integer(weights)),
     ];
     let (folder, dataset) = dataset(&points, &columns, part_points);
     let widths: Vec<usize> = dataset.columns().iter().map(|column| column.width.bytes()).collect();
-    assert_eq!(widths, [1, 2, 4, 8]);
+    assert_eq!(widths, [1, 2, 4, 8, 1, 8]);
     (folder, Arc::new(dataset))
 }
 
-/// Compares all that two engines answer about a filter, at some zooms.
-fn compare(cpu: &dyn Engine, gpu: &dyn Engine, filter: &Filter, groups: &Arc<Groups>, zooms: &[u8]) -> Result<(), String> {
+/// Tells all that an engine answers about a filter, at some zooms, as digests with names; until one is not liked.
+fn each_answer(
+    engine: &dyn Engine,
+    filter: &Filter,
+    groups: &Arc<Groups>,
+    zooms: &[u8],
+    mut told: impl FnMut(String, u64) -> Result<(), String>,
+) -> Result<(), String> {
     let (filter, never) = (Arc::new(filter.clone()), Cancel::never());
-    let (on_cpu, on_gpu) = (cpu.select(&filter, groups, &never).unwrap(), gpu.select(&filter, groups, &never).unwrap());
-    let same = |what: &str, same: bool| if same { Ok(()) } else { Err(format!("{what} differ under '{}'", filter.canonical())) };
-    same("selected points", on_cpu.counts == on_gpu.counts)?;
+    let mut tell = |what: String, answer: &dyn Fn(&mut DefaultHasher)| {
+        let mut digest = DefaultHasher::new();
+        answer(&mut digest);
+        told(format!("{what} under '{}'", filter.canonical()), digest.finish())
+    };
+    let selection = engine.select(&filter, groups, &never).unwrap();
+    tell("selected points".to_owned(), &|digest| selection.counts.hash(digest))?;
     for &z in zooms {
         let zoom = Zoom::new(z).unwrap();
         let heavy = TileId::containing(WorldPoint { x: 1 << 30, y: 3 << 29 }, zoom);
         let dense = TileId::containing(WorldPoint { x: 0x8155_5555, y: 0x5133_3333 }, zoom);
         let tiles: Vec<TileId> = (-1..=1).filter_map(|dx| heavy.neighbour(dx, 0)).chain([dense]).collect();
-        let expected = cpu.count(&on_cpu, &tiles, &never).unwrap();
-        same(&format!("tiles of zoom {z}"), expected == gpu.count(&on_gpu, &tiles, &never).unwrap())?;
-        let expected = cpu.distribution(&on_cpu, zoom, &never).unwrap();
-        same(&format!("distributions of zoom {z}"), expected == gpu.distribution(&on_gpu, zoom, &never).unwrap())?;
+        let grids = engine.count(&selection, &tiles, &never).unwrap();
+        tell(format!("tiles of zoom {z}"), &|digest| grids.iter().for_each(|grid| grid.counts.hash(digest)))?;
+        let distribution = engine.distribution(&selection, zoom, &never).unwrap();
+        tell(format!("distribution of zoom {z}"), &|digest| distribution.pixels_by_count.hash(digest))?;
+    }
+    for (measure, column) in [
+        (Measure::Sum, 1), (Measure::Mean, 2), (Measure::Max, 2), (Measure::Min, 1), (Measure::Max, 3), (Measure::Min, 3),
+        (Measure::Sum, 3), (Measure::Mean, 4), (Measure::Sum, 5), (Measure::Max, 5),
+    ] {
+        let aggregate = Aggregate { measure, column: ColumnId(column) };
+        for z in [zooms[0], zooms[zooms.len() - 1]] {
+            let heavy = TileId::containing(WorldPoint { x: 1 << 30, y: 3 << 29 }, Zoom::new(z).unwrap());
+            let tiles: Vec<TileId> = [Some(heavy), heavy.neighbour(1, 0)].into_iter().flatten().collect();
+            let grids = engine.aggregate(&selection, aggregate, &tiles, &never).unwrap();
+            let bits = |value: &f64| if value.is_nan() { u64::MAX } else { value.to_bits() };
+            tell(format!("{aggregate:?} at zoom {z}"), &|digest| {
+                grids.iter().flat_map(|grid| &grid.values).for_each(|value| bits(value).hash(digest));
+            })?;
+        }
     }
     let requests = [
         HistogramRequest { column: ColumnId(1), bins: Bins::Edges((0..=10_000).step_by(2).collect()) },
@@ -108,10 +139,30 @@ fn compare(cpu: &dyn Engine, gpu: &dyn Engine, filter: &Filter, groups: &Arc<Gro
     ];
     let area = Region::of_boxes(vec![TileId::new(1, 0, 0).unwrap().world_box()]);
     for area in [None, Some(&area)] {
-        let expected = cpu.histograms(&on_cpu, &requests, area, &never).unwrap();
-        same("histograms", expected == gpu.histograms(&on_gpu, &requests, area, &never).unwrap())?;
+        for (i, histogram) in engine.histograms(&selection, &requests, area, &never).unwrap().into_iter().enumerate() {
+            tell(format!("histogram {i}"), &|digest| (&histogram.counts, &histogram.nulls, &histogram.outside).hash(digest))?;
+        }
     }
     Ok(())
+}
+
+fn answers(engine: &dyn Engine, filter: &Filter, groups: &Arc<Groups>, zooms: &[u8]) -> Vec<u64> {
+    let mut answers = Vec::new();
+    each_answer(engine, filter, groups, zooms, |_, digest| Ok(answers.push(digest))).unwrap();
+    answers
+}
+
+/// The first answer, if any, that is not what is expected.
+fn difference(expected: &[u64], gpu: &dyn Engine, filter: &Filter, groups: &Arc<Groups>, zooms: &[u8]) -> Option<String> {
+    let mut expected = expected.iter();
+    let told = |what, digest| if expected.next() == Some(&digest) { Ok(()) } else { Err(what) };
+    each_answer(gpu, filter, groups, zooms, told).err()
+}
+
+/// Compares all that two engines answer about a filter, at some zooms.
+fn compare(cpu: &dyn Engine, gpu: &dyn Engine, filter: &Filter, groups: &Arc<Groups>, zooms: &[u8]) {
+    let expected = answers(cpu, filter, groups, zooms);
+    assert_eq!(difference(&expected, gpu, filter, groups, zooms), None, "differs");
 }
 
 /// Everything, something of every kind (every width, few ranges and many, regions, AND in OR in AND), nothing.
@@ -143,13 +194,42 @@ fn cpu_and_gpu_agree_on_large_parts_and_many_groups() {
         let by_name = Arc::new(Groups::by_column(&dataset, ColumnId(0), &[]).unwrap());
         assert_eq!(by_name.len(), crate::engine::GROUPS_MAX);
         for filter in filters() {
-            compare(&cpu, &gpu, &filter, &Arc::new(Groups::none(&dataset)), &[0, 1, 5, 8, 9, 10, 13, 16, 20, 24]).unwrap();
-            compare(&cpu, &gpu, &filter, &by_name, &[0, 7, 9, 24]).unwrap();
+            compare(&cpu, &gpu, &filter, &Arc::new(Groups::none(&dataset)), &[0, 1, 5, 8, 9, 10, 13, 16, 20, 24]);
+            compare(&cpu, &gpu, &filter, &by_name, &[0, 7, 9, 24]);
         }
     }
 }
 
-/// Parts by segment, and what segments are like.
+#[test]
+fn linked_histograms_are_the_same_on_both() {
+    let Some(gpu) = gpu() else { return };
+    let (_folder, dataset) = large(70_001);
+    let (cpu, gpu) = (CpuEngine::new(dataset.clone()), GpuEngine::new(gpu, dataset.clone()));
+    let [_, nested, _] = filters();
+    let brush = |column: usize, ranges: &[(u64, u64)]| Brush { column: ColumnId(column), ranges: ranges.to_vec() };
+    let histogram =
+        |column: usize, edges: &[u64]| HistogramRequest { column: ColumnId(column), bins: Bins::Edges(edges.to_vec()) };
+    let area = Region::of_boxes(vec![TileId::new(1, 0, 0).unwrap().world_box()]);
+    let by_name = Groups::by_column(&dataset, ColumnId(0), &[]).unwrap();
+    for (base, groups, area) in [
+        (Predicate::All, Groups::none(&dataset), None),
+        (nested.predicate().clone(), Groups::none(&dataset), Some(area.clone())),
+        (Predicate::All, by_name, Some(area)),
+    ] {
+        let question = LinkedQuestion {
+            base,
+            brushes: vec![brush(1, &[(500, 4_000), (6_000, 7_000)]), brush(2, &[(0, 700_000)]), brush(0, &[(3, 80)])],
+            histograms: vec![histogram(1, &[1, 50, 5_000]), histogram(3, &[1, 1 << 63, u64::MAX]), histogram(2, &[1, 500_000])],
+            groups: Arc::new(groups),
+            area,
+            active: None,
+        };
+        let never = Cancel::never();
+        assert_eq!(cpu.linked_counts(&question, &never).unwrap(), gpu.linked_counts(&question, &never).unwrap());
+    }
+}
+
+/// The parts of every segment.
 fn parts_by_segment(engine: &GpuEngine) -> Vec<usize> {
     engine.segments.segments.iter().map(|segment| segment.parts.len()).collect()
 }
@@ -163,7 +243,7 @@ fn cpu_and_gpu_agree_on_several_segments_of_several_parts() {
     let (cpu, gpu) = (CpuEngine::new(dataset.clone()), GpuEngine::new(gpu, dataset.clone()));
     assert_eq!(parts_by_segment(&gpu), [3, 3, 3, 3, 3]);
     for filter in filters() {
-        compare(&cpu, &gpu, &filter, &Arc::new(Groups::none(&dataset)), &[0, 7, 9, 13, 22]).unwrap();
+        compare(&cpu, &gpu, &filter, &Arc::new(Groups::none(&dataset)), &[0, 7, 9, 13, 22]);
     }
 }
 
@@ -196,7 +276,7 @@ fn the_spine_of_a_rank_goes_round() {
     let Some(gpu) = own_gpu(&GpuOptions { broken, ..GpuOptions::default() }) else { return };
     let (_folder, dataset) = large(1 << 23);
     let (cpu, gpu) = (CpuEngine::new(dataset.clone()), GpuEngine::new(gpu, dataset.clone()));
-    compare(&cpu, &gpu, &filters()[1], &Arc::new(Groups::none(&dataset)), &[0, 13]).unwrap();
+    compare(&cpu, &gpu, &filters()[1], &Arc::new(Groups::none(&dataset)), &[0, 13]);
 }
 
 #[test]
@@ -209,11 +289,11 @@ fn dispatches_wider_than_the_device_go_on_in_the_next_row() {
         Ok(())
     })
     .unwrap();
-    compare(&cpu, &engine, &filters()[1], &Arc::new(Groups::none(&dataset)), &[0, 5, 20]).unwrap();
+    compare(&cpu, &engine, &filters()[1], &Arc::new(Groups::none(&dataset)), &[0, 5, 20]);
 }
 
 /// Faults in every kernel, each a text of the WGSL and another in its place.
-const FAULTS: [(&str, &str); 30] = [
+const FAULTS: [(&str, &str); 39] = [
     // keys
     ("extractBits(load[bit / 32u], bit % 32u,", "extractBits(load[bit / 32u], 0u,"),
     ("select(load.zw, load.xy, i == 0u)", "load.xy"),
@@ -244,6 +324,16 @@ const FAULTS: [(&str, &str); 30] = [
     ("totals.large[place + i] = points;", "totals.large[place + i] = 5u;"),
     ("atomicAdd(&tiny[points], pixels);", "atomicAdd(&tiny[points], 1u);"),
     ("slice_totals[index] = total", "slice_totals[index] = 1u + total"),
+    // aggregate
+    ("points &= 0xFFFFFFFFu << (job.point_from - first);", ""),
+    ("points &= 0xFFFFFFFFu >> (first + 32u - job.point_to);", ""),
+    ("key.y - u32(key.x == 0u)", "key.y"),
+    ("z_added += u32(y + y_added < y_added);", "z_added += 0u;"),
+    ("let y_added = sum.y + carry_x;", "let y_added = sum.y;"),
+    ("a.z + b.z + u32(y < b.y)", "a.z + b.z"),
+    ("atomicLoad(&found[pixel]) == sum.y", "true"),
+    ("if next != code && points > 0u", "if false && points > 0u"),
+    ("value = worth[value.x];", ""),
     // histogram
     ("select(bin, outside, bin == NO_BIN)", "bin"),
     ("wanted &= area[word];", "wanted |= area[word];"),
@@ -254,23 +344,25 @@ const FAULTS: [(&str, &str); 30] = [
 
 #[test]
 fn a_fault_in_any_kernel_is_noticed() {
+    const ZOOMS: [u8; 4] = [0, 7, 11, 22];
     if gpu().is_none() {
         return;
     }
     let (_folder, dataset) = large(170_000);
     let cpu = CpuEngine::new(dataset.clone());
     let groups = [Groups::none(&dataset), Groups::by_column(&dataset, ColumnId(0), &[]).unwrap()].map(Arc::new);
+    let [all, nested, _] = filters();
+    let questions = [(&nested, &groups[0]), (&nested, &groups[1]), (&all, &groups[0]), (&all, &groups[1])];
+    let expected = questions.map(|(filter, groups)| answers(&cpu, filter, groups, &ZOOMS));
     let differs = |broken: Option<(&'static str, &'static str)>| {
         let gpu = own_gpu(&GpuOptions { broken, ..GpuOptions::default() }).expect("there was one a moment ago");
         let engine = GpuEngine::new(gpu, dataset.clone());
-        let [all, nested, _] = filters();
-        let questions = [&nested, &all].into_iter().flat_map(|filter| groups.iter().map(move |groups| (filter, groups)));
-        questions.into_iter().find_map(|(filter, groups)| compare(&cpu, &engine, filter, groups, &[0, 7, 11, 22]).err())
+        let mut asked = questions.iter().zip(&expected);
+        asked.find_map(|((filter, groups), expected)| difference(expected, &engine, filter, groups, &ZOOMS))
     };
     assert_eq!(differs(None), None);
     for fault in FAULTS {
-        let noticed = differs(Some(fault));
-        assert!(noticed.is_some(), "nobody noticed {fault:?}");
+        assert!(differs(Some(fault)).is_some(), "nobody noticed {fault:?}");
     }
 }
 
@@ -343,34 +435,78 @@ fn memory_of_engines_and_selections_that_are_gone_is_free() {
 }
 
 #[test]
-fn a_lost_device_is_opened_again_and_then_the_cpu_counts() {
-    let (_folder, dataset) = large(100_000);
+fn a_device_that_is_lost_or_out_of_memory_is_opened_again_and_then_the_cpu_counts() {
     if gpu().is_none() {
         return;
     }
-    let engine = crate::engine::open(dataset.clone(), Backend::Gpu, &EngineOptions::default()).unwrap();
+    // One after the other, because they share the process's device.
+    for injure in [|device: &mut device::Device| device.destroy(), |device: &mut device::Device| device.set_capacity_bytes(0)] {
+        let (_folder, dataset) = large(100_000);
+        let engine = crate::engine::open(dataset.clone(), Backend::Gpu, &EngineOptions::default()).unwrap();
+        let groups = Arc::new(Groups::none(&dataset));
+        let never = Cancel::never();
+        let tile = [TileId::new(3, 2, 3).unwrap()];
+        let [_, filter, _] = filters();
+        let filter = Arc::new(filter);
+        let cpu = CpuEngine::new(dataset.clone());
+        let expected = cpu.count(&cpu.select(&filter, &groups, &never).unwrap(), &tile, &never).unwrap();
+        let selection = engine.select(&filter, &groups, &never).unwrap();
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            assert!(engine.count(&selection, &tile, &never).unwrap() == expected);
+            seen.push((engine.info().backend, engine.info().trouble.is_some()));
+            if engine.info().backend == "gpu" {
+                let gpu = Gpu::shared(Adapters::Any, &GpuOptions::default()).unwrap();
+                gpu.run(move |device| {
+                    injure(device);
+                    Ok(())
+                })
+                .unwrap();
+            }
+        }
+        assert_eq!(seen, [("gpu", false), ("gpu", true), ("cpu", true)]);
+    }
+}
+
+#[test]
+fn a_device_with_less_memory_than_the_dataset_pages_without_a_budget() {
+    let Some(gpu) = own_gpu(&GpuOptions::default()) else { return };
+    let (_folder, dataset) = large(20_000);
+    gpu.run(|device| {
+        device.set_capacity_bytes(8 << 20);
+        Ok(())
+    })
+    .unwrap();
+    let (cpu, engine) = (CpuEngine::new(dataset.clone()), GpuEngine::new(gpu.clone(), dataset.clone()));
+    compare(&cpu, &engine, &filters()[1], &Arc::new(Groups::none(&dataset)), &[0, 13, 22]);
+    assert!(gpu.run(|device| Ok(device.memory.evictions)).unwrap() > 0);
+}
+
+/// Answers of several questions at a time come back in turn, each to whoever asked.
+#[test]
+fn many_who_ask_at_once_each_get_their_own_answer() {
+    let Some(gpu) = gpu() else { return };
+    let (_folder, dataset) = large(20_000);
+    let (cpu, engine) = (CpuEngine::new(dataset.clone()), GpuEngine::new(gpu, dataset.clone()));
     let groups = Arc::new(Groups::none(&dataset));
     let never = Cancel::never();
-    let tile = [TileId::new(3, 2, 3).unwrap()];
-    let [_, filter, _] = filters();
-    let filter = Arc::new(filter);
-    let cpu = CpuEngine::new(dataset.clone());
-    let expected = cpu.count(&cpu.select(&filter, &groups, &never).unwrap(), &tile, &never).unwrap();
-    let selection = engine.select(&filter, &groups, &never).unwrap();
-    let mut seen = Vec::new();
-    for _ in 0..3 {
-        assert!(engine.count(&selection, &tile, &never).unwrap() == expected);
-        seen.push((engine.info().backend, engine.info().trouble.is_some()));
-        if engine.info().backend == "gpu" {
-            let gpu = Gpu::shared(Adapters::Any, &GpuOptions::default()).unwrap();
-            gpu.run(|device| {
-                device.destroy();
-                Ok(())
-            })
-            .unwrap();
+    let [all, nested, _] = filters().map(Arc::new);
+    std::thread::scope(|scope| {
+        for asker in 0..6u32 {
+            let (cpu, engine, groups, never) = (&cpu, &engine, &groups, &never);
+            let filter = if asker % 2 == 0 { &all } else { &nested };
+            scope.spawn(move || {
+                let (on_cpu, on_gpu) =
+                    (cpu.select(filter, groups, never).unwrap(), engine.select(filter, groups, never).unwrap());
+                assert_eq!(on_cpu.counts, on_gpu.counts);
+                for z in 0..8 {
+                    let place = WorldPoint { x: (1 << 30) + (asker << 20), y: 3 << 29 };
+                    let tile = [TileId::containing(place, Zoom::new(z).unwrap())];
+                    assert!(cpu.count(&on_cpu, &tile, never).unwrap() == engine.count(&on_gpu, &tile, never).unwrap());
+                }
+            });
         }
-    }
-    assert_eq!(seen, [("gpu", false), ("gpu", true), ("cpu", true)]);
+    });
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use super::{Device, EngineError};
 use crate::engine::gpu::memory::{Counted, Resident, ResidentKey};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use wgpu::{BufferUsages, MapMode, PollType};
 
 /// Bytes written to buffers but not submitted yet, at most: the copies wait in memory of the driver. What is submitted goes
@@ -13,6 +14,13 @@ const UPLOADS_PENDING_MAX: u64 = 64 << 20;
 /// Answers on their way back at a time, at most: one that is copied out, one that is copied from the device's memory, and
 /// one that is being counted.
 pub(in crate::engine::gpu) const READINGS_MAX: usize = 3;
+
+/// What [`Device::copy_bandwidth`] copies: more than any cache holds, and so often that a round takes long enough; twice that
+/// long at most, so that no device is taken for hung.
+const COPY_BYTES_MAX: u64 = 256 << 20;
+const COPY_ROUND_MIN: Duration = Duration::from_millis(50);
+const COPY_ROUNDS: u32 = 5;
+const COPIES_MAX: u64 = 1 << 12;
 
 /// An answer on its way back.
 pub(in crate::engine::gpu) struct Reading {
@@ -144,6 +152,34 @@ impl Device {
     pub fn read(&mut self, buffers: &[(&Counted, u64)]) -> Result<Vec<u32>, EngineError> {
         let reading = self.begin_read(buffers)?;
         self.end_read(reading)
+    }
+
+    /// Bytes per second, read plus written, of copies within the device's memory: the best of some rounds, each long enough
+    /// that what it takes to begin one does not count.
+    ///
+    /// # Errors
+    /// As [`Device::finish`] and [`Device::buffer`].
+    pub fn copy_bandwidth(&mut self) -> Result<f64, EngineError> {
+        let bytes = COPY_BYTES_MAX.min(self.budget_bytes() / 16 * 4);
+        let (from, to) = (self.buffer("copy from", bytes)?, self.buffer("copy to", bytes)?);
+        let (mut copies, mut best) = (1, 0.0f64);
+        let mut rounds = 0;
+        while rounds < COPY_ROUNDS {
+            self.finish()?;
+            let started = Instant::now();
+            for _ in 0..copies {
+                self.encoder().copy_buffer_to_buffer(&from, 0, &to, 0, Some(bytes));
+            }
+            self.finish()?;
+            let took = started.elapsed();
+            if took < COPY_ROUND_MIN && copies < COPIES_MAX {
+                copies *= 2;
+                continue;
+            }
+            best = best.max((2 * bytes * copies) as f64 / took.as_secs_f64());
+            rounds += 1;
+        }
+        Ok(best)
     }
 
     /// Keeps an answer that is on its way back, for [`Device::answer_oldest`] to pass on.
