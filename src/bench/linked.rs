@@ -5,14 +5,18 @@ use super::workload::{Workload, range_columns};
 use super::{BackendReport, BenchError, main_groups};
 use crate::crossfilter::{Crossfilter, CrossfilterRequest};
 use crate::dataset::{Dataset, RowFormat, write_rows};
-use crate::engine::Cancel;
+use crate::engine::{Cancel, Engine};
 use crate::filter::Filter;
 use crate::points::{Place, PointFinder, PointsQuestion};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Three histograms (the main category, and two numbers or times) under brushes on the latter two.
-pub(super) fn crossfilter(report: &mut BackendReport, dataset: &Arc<Dataset>) -> Result<(), BenchError> {
+pub(super) fn crossfilter(
+    report: &mut BackendReport,
+    dataset: &Arc<Dataset>,
+    engine: &Arc<dyn Engine>,
+) -> Result<(), BenchError> {
     let failed = |error: crate::crossfilter::CrossfilterError| BenchError::Workload(error.to_string());
     let ranges: Vec<String> = range_columns(dataset).iter().take(2).map(|(_, column)| column.name.clone()).collect();
     let [still, moved] = &ranges[..] else { return Ok(()) };
@@ -20,7 +24,7 @@ pub(super) fn crossfilter(report: &mut BackendReport, dataset: &Arc<Dataset>) ->
     let columns: Vec<&String> = ranges.iter().chain(&dataset.manifest.category).collect();
     let never = Cancel::never();
     for (label, groups) in [("", None), (", by category", Some(&groups))] {
-        let crossfilter = Crossfilter::new(dataset.clone());
+        let crossfilter = Crossfilter::new(dataset.clone(), engine.clone());
         let ask = |brushes: Value| {
             let request = json!({ "columns": columns, "brushes": brushes });
             let request: CrossfilterRequest = serde_json::from_value(request).expect("the request is well formed");

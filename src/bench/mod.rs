@@ -3,6 +3,7 @@
 //! It measures and prints; it asserts nothing. Every figure is a median and a 95th percentile over repeated runs in one
 //! process, and throughput is set against the device's copy bandwidth measured in the same run.
 
+mod answers;
 mod linked;
 mod measure;
 mod report;
@@ -35,6 +36,8 @@ pub enum BenchError {
     Dataset(#[from] DatasetError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error("{0} and {1} give different answers: one of them is wrong, and so may be its speed")]
+    Differ(&'static str, &'static str),
     #[error("cannot measure: {0}")]
     Workload(String),
 }
@@ -64,7 +67,8 @@ pub fn backend(
     let mut report = BackendReport::new(engine.info(), started.elapsed());
 
     step("copy bandwidth");
-    report.copy_bytes_per_sec = copy_bandwidth();
+    // Of the memory that the engine reads: a device's own, else the host's.
+    report.copy_bytes_per_sec = engine.copy_bandwidth()?.unwrap_or_else(copy_bandwidth);
     let workload = Workload::of(&dataset);
 
     step("select");
@@ -72,12 +76,16 @@ pub fn backend(
         Some(filter) => filter,
         None => Arc::new(workload.filter(&dataset).map_err(BenchError::Workload)?),
     };
+    select(&mut report, &*engine, &dataset, &filter, &Arc::new(Groups::none(&dataset)))?;
     let selected = select(&mut report, &*engine, &dataset, &filter, &groups)?;
 
     step("count");
     count(&mut report, &*engine, &workload, "unfiltered", &all)?;
     count(&mut report, &*engine, &workload, "filtered", &selected)?;
-    batches(&mut report, &*engine, &workload, &all)?;
+    batches(&mut report, &*engine, &workload, "by category", &all)?;
+    let ungrouped = Arc::new(Groups::none(&dataset));
+    let all_ungrouped = engine.select(&Arc::new(Filter::all()), &ungrouped, &never)?;
+    batches(&mut report, &*engine, &workload, "not by category", &all_ungrouped)?;
 
     step("histogram and distribution");
     for (label, selection) in [("unfiltered", &all), ("filtered", &selected)] {
@@ -99,11 +107,13 @@ pub fn backend(
     }
 
     step("brushes and rows");
-    linked::crossfilter(&mut report, &dataset)?;
+    linked::crossfilter(&mut report, &dataset, &engine)?;
     linked::rows(&mut report, &dataset, &workload)?;
 
     step("shade and encode");
     shade_and_encode(&mut report, &*engine, &dataset, &workload, &all)?;
+    step("answers");
+    report.answers = answers::digest(&*engine, &dataset, &workload, &[&all, &selected])?;
     report.info = engine.info();
     Ok(report)
 }
@@ -129,11 +139,14 @@ fn select(
         selection = Some(timer.run(|| engine.select(filter, groups, &Cancel::never()))?);
     }
     let columns = filter.predicate().columns();
-    let bytes_per_point: usize = columns.iter().map(|&id| dataset.column(id).width.bytes()).sum();
-    let names: Vec<&str> = columns.iter().map(|&id| dataset.column(id).name.as_str()).collect();
+    // The columns that are read; what is written and ranked (1/8 byte a point and plane) is left out.
+    let read: Vec<_> = columns.into_iter().chain(groups.column()).map(|id| dataset.column(id)).collect();
+    let bytes_per_point: usize = read.iter().map(|column| column.width.bytes()).sum();
+    let names: Vec<&str> = read.iter().map(|column| column.name.as_str()).collect();
     let selection = selection.expect("a timer runs at least once");
     let share = selection.total() as f64 / dataset.rows().max(1) as f64;
-    let detail = format!("{} ({bytes_per_point} B/point), {:.0} % pass", names.join(" and "), share * 100.0);
+    let by = if groups.column().is_some() { ", by category" } else { "" };
+    let detail = format!("{} ({bytes_per_point} B/point){by}, {:.0} % pass", names.join(", "), share * 100.0);
     let measured = timer.into_measurement("select", detail);
     let per_sec = dataset.rows() as f64 / (measured.median_ms / 1e3);
     report.push(measured.with_throughput(per_sec, per_sec * bytes_per_point as f64));
@@ -166,6 +179,7 @@ fn batches(
     report: &mut BackendReport,
     engine: &dyn Engine,
     workload: &Workload,
+    label: &str,
     selection: &Selection,
 ) -> Result<(), BenchError> {
     for z in [6, 10, 14] {
@@ -175,7 +189,10 @@ fn batches(
             while timer.again() {
                 timer.run(|| engine.count(selection, &tiles, &Cancel::never()))?;
             }
-            report.push(timer.into_measurement("count batch", format!("{batch} tiles of zoom {z}, for all")));
+            let measured = timer.into_measurement("count batch", String::new());
+            let each_us = measured.median_ms * 1e3 / batch as f64;
+            let detail = format!("{batch} tiles of zoom {z}, {label}, {each_us:.0} us a tile");
+            report.push(Measurement { detail, ..measured });
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! What was measured, as a table for people and as JSON for scripts.
 
+use super::BenchError;
 use crate::engine::EngineInfo;
 use serde::Serialize;
 use std::fmt;
@@ -21,8 +22,10 @@ pub struct BackendReport {
     pub info: EngineInfo,
     /// From nothing to the first counted tile: open, map or upload, unfiltered selection, one tile.
     pub first_tile_ms: f64,
-    /// The host's copy bandwidth, bytes read plus written.
+    /// The copy bandwidth of the memory that the engine reads (a device's own, or the host's), bytes read plus written.
     pub copy_bytes_per_sec: f64,
+    /// A digest of counts, histograms and distributions: backends of one report must agree.
+    pub answers: u64,
     pub measurements: Vec<Measurement>,
 }
 
@@ -47,12 +50,24 @@ impl Measurement {
     }
 }
 
+impl Report {
+    /// # Errors
+    /// [`BenchError::Differ`] where two backends gave different answers.
+    pub fn check_answers(&self) -> Result<(), BenchError> {
+        match self.backends.windows(2).find(|pair| pair[0].answers != pair[1].answers) {
+            Some(pair) => Err(BenchError::Differ(pair[0].info.backend, pair[1].info.backend)),
+            None => Ok(()),
+        }
+    }
+}
+
 impl BackendReport {
     pub(super) fn new(info: EngineInfo, first_tile: Duration) -> BackendReport {
         BackendReport {
             info,
             first_tile_ms: first_tile.as_secs_f64() * 1e3,
             copy_bytes_per_sec: 0.0,
+            answers: 0,
             measurements: Vec::new(),
         }
     }
@@ -69,6 +84,9 @@ impl fmt::Display for Report {
         for backend in &self.backends {
             write!(f, "\n{backend}")?;
         }
+        if self.backends.len() > 1 && self.check_answers().is_ok() {
+            writeln!(f, "\nthe backends' counts, histograms and distributions are equal")?;
+        }
         Ok(())
     }
 }
@@ -78,7 +96,7 @@ impl fmt::Display for BackendReport {
         let emulated = if self.info.software { " (a SOFTWARE adapter: its speed says nothing about a GPU)" } else { "" };
         writeln!(f, "{}: {}{emulated}", self.info.backend, self.info.device)?;
         writeln!(f, "opened and first tile counted in {:.1} ms", self.first_tile_ms)?;
-        writeln!(f, "host copy bandwidth {:.1} GB/s", self.copy_bytes_per_sec / 1e9)?;
+        writeln!(f, "copy bandwidth {:.1} GB/s", self.copy_bytes_per_sec / 1e9)?;
         writeln!(f, "{:<13} {:<44} {:>10} {:>10} {:>5}", "", "", "median ms", "p95 ms", "n")?;
         for m in &self.measurements {
             write!(f, "{:<13} {:<44} {:>10.3} {:>10.3} {:>5}", m.what, m.detail, m.median_ms, m.p95_ms, m.samples)?;

@@ -64,5 +64,5 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(&report).expect("a report has no keys that are not text");
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(())
+    Ok(report.check_answers()?)
 }
