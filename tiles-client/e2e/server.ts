@@ -21,6 +21,9 @@ export default async function start(): Promise<() => void> {
   const run = (...args: string[]): void => void execFileSync(binary, args, { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
   run("generate", "towers", "--rows", String(ROWS), "--seed", "7", "-o", "towers.parquet");
   run("ingest", "towers.parquet", "-o", "towers", "--preset", "opencellid", "--name", "towers");
+  // For tests of what other commands make of the same points.
+  process.env["POINTILLIST"] = binary;
+  process.env["POINTILLIST_DATASET"] = join(folder, "towers");
   const server = spawn(binary, ["serve", "towers", "--listen", "127.0.0.1:0", "--backend", "cpu"], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
 
   process.env["POINTILLIST_URL"] = await new Promise<string>((resolve, reject) => {
