@@ -8,7 +8,7 @@ use crate::dataset::{ColumnId, Dataset, Value};
 use std::sync::Arc;
 use thiserror::Error;
 
-/// The most groups of one grid. At 32 a selection costs 4.3 bytes a point, and a count grid 8 MiB.
+/// The most groups of one grid. At 32 a selection costs 0.9 bytes a point, the unfiltered one 6.9, and a count grid 8 MiB.
 pub const GROUPS_MAX: usize = 32;
 
 /// What a group stands for.

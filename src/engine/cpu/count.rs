@@ -3,9 +3,9 @@
 //! Where the index has the level of the tile's pixels, each of its entries is a pixel. Deeper, the pixels are runs of equal
 //! codes among the slice's own keys, found by galloping, so that the work is bounded by pixels there too.
 
-use crate::dataset::{Level, Part};
+use crate::dataset::Part;
 use crate::engine::CountGrid;
-use crate::engine::bitmap::{Bitmap, GroupedBitmaps};
+use crate::engine::bitmap::{CellRanks, GroupBits, GroupedBitmaps};
 use crate::world::{Key, TILE_PIXELS, TileId, pixel_from_code};
 use pulp::Arch;
 use std::ops::Range;
@@ -29,7 +29,10 @@ pub(super) fn tile<'a>(
             Some(indexed) => {
                 let entries = indexed.entries(&slice);
                 let pixels = &indexed.pixel[entries.clone()];
-                add(arch, pixels, &indexed.start[entries.start..=entries.end], bitmaps, &mut grid);
+                match bitmaps.cells(level) {
+                    Some(cells) => copy(arch, pixels, entries, cells, &mut grid),
+                    None => add(arch, pixels, &indexed.start[entries.start..=entries.end], bitmaps, &mut grid),
+                }
             }
             None => {
                 let Runs { pixel, start } = runs(part, level, slice);
@@ -40,22 +43,49 @@ pub(super) fn tile<'a>(
     grid
 }
 
+/// Adds the points of the pixels that are entries of a level whose ranks are kept.
+fn copy(arch: Arch, pixels: &[u16], entries: Range<usize>, cells: &CellRanks, grid: &mut CountGrid) {
+    for (plane, ranks) in planes(grid).zip(&cells.ranks) {
+        let ranks = &ranks[entries.start..=entries.end];
+        add_plane(arch, pixels, ranks, plane, |rank| rank);
+    }
+}
+
 /// Adds the points of pixel i, `start[i]..start[i + 1]`, to the planes of their groups.
 fn add(arch: Arch, pixels: &[u16], start: &[u32], bitmaps: &GroupedBitmaps, grid: &mut CountGrid) {
-    let plane_pixels = grid.size * grid.size;
-    for (plane, bitmap) in grid.counts.chunks_exact_mut(plane_pixels).zip(&bitmaps.groups) {
-        // Most groups have no point in most tiles.
-        if bitmap.count(start[0], start[pixels.len()]) > 0 {
-            arch.dispatch(|| add_plane(pixels, start, bitmap, plane));
+    let selected = &bitmaps.all.words;
+    for (plane, group) in planes(grid).zip(&bitmaps.groups) {
+        match group {
+            GroupBits::Whole(bitmap) => add_plane(arch, pixels, start, plane, |position| bitmap.rank(position)),
+            GroupBits::Cut { group, ranks } => add_plane(arch, pixels, start, plane, |position| {
+                let at = position as usize / 64;
+                let word = selected.get(at).zip(group.words.get(at)).map_or(0, |(selected, members)| selected & members);
+                ranks.rank(position, word)
+            }),
         }
     }
 }
 
+fn planes(grid: &mut CountGrid) -> impl Iterator<Item = &mut [u32]> {
+    let plane_pixels = grid.size * grid.size;
+    grid.counts.chunks_exact_mut(plane_pixels)
+}
+
+/// Adds to every pixel the points between its border and the next.
 #[inline(always)]
-fn add_plane(pixels: &[u16], start: &[u32], bitmap: &Bitmap, plane: &mut [u32]) {
-    for (&code, bounds) in pixels.iter().zip(start.windows(2)) {
-        plane[pixel_from_code(code)] += bitmap.count(bounds[0], bounds[1]);
+fn add_plane(arch: Arch, pixels: &[u16], borders: &[u32], plane: &mut [u32], rank: impl Fn(u32) -> u32) {
+    let (mut before, last) = (rank(borders[0]), rank(borders[pixels.len()]));
+    // Most groups have no point in most tiles.
+    if before == last {
+        return;
     }
+    vectorized!(arch, {
+        for (&code, &border) in pixels.iter().zip(&borders[1..]) {
+            let through = rank(border);
+            plane[pixel_from_code(code)] += through - before;
+            before = through;
+        }
+    });
 }
 
 /// Pixels of a slice that the index does not have, in the shape of a level of the index.
@@ -124,12 +154,4 @@ fn run_end(lo: &[u32], from: usize, shift: u32) -> usize {
     }
     let beyond = (known + step).min(lo.len());
     known + 1 + lo[known + 1..beyond].partition_point(|&key| u64::from(key) >> shift == value)
-}
-
-/// The level's cells as totals; shared with the distribution.
-#[inline(always)]
-pub(super) fn each_total(level: &Level<'_>, entries: Range<usize>, all: &Bitmap, mut total: impl FnMut(usize, u32)) {
-    for i in entries {
-        total(i, all.count(level.start[i], level.start[i + 1]));
-    }
 }

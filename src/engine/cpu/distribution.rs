@@ -3,7 +3,7 @@
 //! A pixel at a border of two parts, or anywhere where parts overlap, has its points in several: such pixels are kept apart
 //! by their cell and added before they are tallied.
 
-use super::count::{each_run, each_total};
+use super::select::packed;
 use crate::dataset::Part;
 use crate::engine::bitmap::GroupedBitmaps;
 use crate::engine::{Cancel, Distribution, EngineError};
@@ -11,20 +11,27 @@ use crate::world::{Key, Zoom};
 use pulp::Arch;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 /// Counts below this are tallied in a table, rarer larger ones in a map.
 const TABLE_COUNTS: usize = 1 << 12;
+
+/// Copies of the table, filled in turn: most counts are alike, and to add to what was just stored takes several cycles.
+const LANES: usize = 4;
 
 /// Index entries, or points below the index, that one task takes.
 const TASK_CELLS: usize = 1 << 18;
 
 /// How often each count was seen.
 struct Tally {
-    table: Vec<u64>,
+    /// `[count][lane]`; how often 0 was seen is of no interest.
+    table: Vec<u32>,
+    seen: usize,
     beyond: HashMap<u32, u64>,
-    /// Totals of the cells that other parts may share, by cell.
-    shared: HashMap<u64, u32>,
 }
+
+/// Totals of the cells that several parts may have points in, by cell.
+type Shared = HashMap<u64, u32>;
 
 pub(super) fn distribution(
     arch: Arch,
@@ -33,27 +40,150 @@ pub(super) fn distribution(
     cancel: &Cancel,
 ) -> Result<Distribution, EngineError> {
     let level = zoom.pixel_level();
-    let shared = SharedCells::of(parts, level);
-    let mut whole = Tally::new();
+    let shared_cells = SharedCells::of(parts, level);
+    let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut shared = Shared::new();
     for (part, bitmaps) in parts {
-        let shared = shared.positions(part, level);
-        let tasks = tasks(part, level);
-        let tally = tasks
+        let positions = shared_cells.positions(part, level);
+        let of_tasks: Vec<(Tally, Shared)> = tasks(part, level)
             .into_par_iter()
             .map(|task| {
                 cancel.check()?;
-                let mut tally = Tally::new();
-                arch.dispatch(|| tally.add(part, bitmaps, level, task, &shared));
-                Ok(tally)
+                let (mut tally, mut apart) = (Tally::new(), Shared::new());
+                for (slice, is_shared) in split(task, &positions) {
+                    vectorized!(arch, match is_shared {
+                        true => totals(part, bitmaps, level, slice, |position, total| {
+                            *apart.entry(part.key(position).cell(level)).or_default() += total;
+                        }),
+                        false => totals(part, bitmaps, level, slice, |_, total| tally.count(total)),
+                    });
+                }
+                Ok((tally, apart))
             })
-            .try_reduce(Tally::new, |a, b| Ok(a.merged(b)))?;
-        whole = whole.merged(tally);
+            .collect::<Result<_, EngineError>>()?;
+        for (tally, apart) in of_tasks {
+            tally.add_to(&mut counts);
+            apart.into_iter().for_each(|(cell, total)| *shared.entry(cell).or_default() += total);
+        }
     }
-    Ok(whole.finish())
+    shared.into_values().for_each(|total| *counts.entry(total).or_default() += 1);
+    counts.remove(&0);
+    Ok(Distribution { pixels_by_count: counts.into_iter().collect() })
+}
+
+/// A slice in pieces that lie in one of the ranges, which ascend, or in none. Ranges begin and end at cells.
+fn split(slice: Range<u32>, ranges: &[Range<u32>]) -> Vec<(Range<u32>, bool)> {
+    let mut pieces = Vec::new();
+    let mut from = slice.start;
+    for range in ranges {
+        let (start, end) = (range.start.clamp(from, slice.end), range.end.clamp(from, slice.end));
+        pieces.push((from..start, false));
+        pieces.push((start..end, true));
+        from = end;
+    }
+    pieces.push((from..slice.end, false));
+    pieces.retain(|(piece, _)| !piece.is_empty());
+    pieces
+}
+
+/// Calls `with(first position, selected points)` for every cell of a level in a slice.
+#[inline(always)]
+fn totals(part: &Part, bitmaps: &GroupedBitmaps, level: u32, slice: Range<u32>, with: impl FnMut(u32, u32)) {
+    let all = &*bitmaps.all;
+    // Where every point is selected, positions are ranks.
+    if all.total() == part.rows() {
+        each_cell(part, level, slice, |position| position, with);
+    } else {
+        each_cell(part, level, slice, |position| all.rank(position), with);
+    }
+}
+
+#[inline(always)]
+fn each_cell(part: &Part, level: u32, slice: Range<u32>, rank: impl Fn(u32) -> u32, mut with: impl FnMut(u32, u32)) {
+    let (mut from, mut before) = (slice.start, rank(slice.start));
+    let border = |to: u32| {
+        let through = rank(to);
+        with(from, through - before);
+        (from, before) = (to, through);
+    };
+    match part.level(level) {
+        Some(indexed) => {
+            let entries = indexed.entries(&slice);
+            indexed.start[entries.start + 1..=entries.end].iter().copied().for_each(border);
+        }
+        None => each_border(part, level, slice, border),
+    }
+}
+
+/// Points whose borders are found at a time.
+const BORDER_POINTS: usize = 64;
+
+/// Calls `with` for the end of every cell of a level in a slice that is not empty: where the next one begins, or the slice ends.
+#[inline(always)]
+fn each_border(part: &Part, level: u32, slice: Range<u32>, mut with: impl FnMut(u32)) {
+    let index = part.index();
+    let begins = |cell16: usize| {
+        // A level-16 cell begins a cell of every finer level, but not of every coarser one.
+        level >= 16 || (index.hi[cell16] ^ index.hi[cell16 - 1]) >> (32 - 2 * level) != 0
+    };
+    let mut cell16 = index.cell_of(slice.start) + 1;
+    let mut from = slice.start as usize + 1;
+    while from < slice.end as usize {
+        let to = (from + BORDER_POINTS).min(slice.end as usize);
+        let mut bits = if level > 16 { changes(&index.lo[from - 1..to], 64 - 2 * level) } else { 0 };
+        while (index.start[cell16] as usize) < to {
+            bits |= u64::from(begins(cell16)) << (index.start[cell16] as usize - from);
+            cell16 += 1;
+        }
+        while bits != 0 {
+            with((from + bits.trailing_zeros() as usize) as u32);
+            bits &= bits - 1;
+        }
+        from = to;
+    }
+    with(slice.end);
+}
+
+/// Bit i: keys i and i + 1 differ in more than their last `shift` bits.
+#[inline(always)]
+fn changes(keys: &[u32], shift: u32) -> u64 {
+    let mut bytes = [0u8; BORDER_POINTS];
+    let differ = |a: &u32, b: &u32| u8::from((a ^ b) >> shift != 0);
+    match <&[u32; BORDER_POINTS + 1]>::try_from(keys) {
+        // A fixed length is what lets the compiler vectorise the comparison.
+        Ok(keys) => (0..BORDER_POINTS).for_each(|i| bytes[i] = differ(&keys[i], &keys[i + 1])),
+        Err(_) => keys.windows(2).zip(&mut bytes).for_each(|(pair, byte)| *byte = differ(&pair[0], &pair[1])),
+    }
+    packed(&bytes)
+}
+
+impl Tally {
+    fn new() -> Tally {
+        Tally { table: vec![0; TABLE_COUNTS * LANES], seen: 0, beyond: HashMap::new() }
+    }
+
+    #[inline(always)]
+    fn count(&mut self, total: u32) {
+        self.seen += 1;
+        match self.table.get_mut(total as usize * LANES + self.seen % LANES) {
+            Some(pixels) => *pixels += 1,
+            None => *self.beyond.entry(total).or_default() += 1,
+        }
+    }
+
+    fn add_to(self, counts: &mut BTreeMap<u32, u64>) {
+        for (total, lanes) in self.table.chunks_exact(LANES).enumerate() {
+            let pixels: u64 = lanes.iter().map(|&pixels| u64::from(pixels)).sum();
+            if pixels > 0 {
+                *counts.entry(total as u32).or_default() += pixels;
+            }
+        }
+        self.beyond.into_iter().for_each(|(total, pixels)| *counts.entry(total).or_default() += pixels);
+    }
 }
 
 /// Ranges of positions that begin and end at cells of the level.
-pub(super) fn tasks(part: &Part, level: u32) -> Vec<std::ops::Range<u32>> {
+pub(super) fn tasks(part: &Part, level: u32) -> Vec<Range<u32>> {
     let cells: u32 = part.level(level).map_or(part.rows(), |indexed| indexed.pixel.len() as u32);
     let pieces = (cells as usize).div_ceil(TASK_CELLS).max(1) as u32;
     let mut borders: Vec<u32> = (1..pieces)
@@ -67,86 +197,6 @@ pub(super) fn tasks(part: &Part, level: u32) -> Vec<std::ops::Range<u32>> {
     borders.sort_unstable();
     borders.dedup();
     borders.windows(2).map(|pair| pair[0]..pair[1]).collect()
-}
-
-impl Tally {
-    fn new() -> Tally {
-        Tally { table: vec![0; TABLE_COUNTS], beyond: HashMap::new(), shared: HashMap::new() }
-    }
-
-    #[inline(always)]
-    fn add(
-        &mut self,
-        part: &Part,
-        bitmaps: &GroupedBitmaps,
-        level: u32,
-        slice: std::ops::Range<u32>,
-        shared: &[std::ops::Range<u32>],
-    ) {
-        let all = &bitmaps.all;
-        if let Some(indexed) = part.level(level) {
-            let entries = indexed.entries(&slice);
-            each_total(&indexed, entries, all, |i, total| {
-                if total > 0 {
-                    self.cell(part, level, indexed.start[i], total, shared);
-                }
-            });
-            return;
-        }
-        let mut open: Option<u32> = None;
-        let close = |tally: &mut Tally, from: u32, to: u32| match all.count(from, to) {
-            0 => {}
-            total => tally.cell(part, level, from, total, shared),
-        };
-        each_run(part, level, slice.clone(), |_, position| {
-            if let Some(from) = open.replace(position) {
-                close(self, from, position);
-            }
-        });
-        if let Some(from) = open {
-            close(self, from, slice.end);
-        }
-    }
-
-    /// Tallies the cell that begins at `position`, or keeps it apart where another part may have points in it. Which it is, is
-    /// asked by position: to work out the cell's id takes a search, for every cell ten times the price of counting it.
-    #[inline(always)]
-    fn cell(&mut self, part: &Part, level: u32, position: u32, total: u32, shared: &[std::ops::Range<u32>]) {
-        if shared.iter().any(|positions| positions.contains(&position)) {
-            *self.shared.entry(part.key(position).cell(level)).or_default() += total;
-        } else {
-            self.count(total);
-        }
-    }
-
-    #[inline(always)]
-    fn count(&mut self, total: u32) {
-        match self.table.get_mut(total as usize) {
-            Some(pixels) => *pixels += 1,
-            None => *self.beyond.entry(total).or_default() += 1,
-        }
-    }
-
-    fn merged(mut self, other: Tally) -> Tally {
-        self.table.iter_mut().zip(other.table).for_each(|(mine, theirs)| *mine += theirs);
-        for (count, pixels) in other.beyond {
-            *self.beyond.entry(count).or_default() += pixels;
-        }
-        for (cell, total) in other.shared {
-            *self.shared.entry(cell).or_default() += total;
-        }
-        self
-    }
-
-    fn finish(mut self) -> Distribution {
-        for total in std::mem::take(&mut self.shared).into_values() {
-            self.count(total);
-        }
-        let mut sorted: BTreeMap<u32, u64> = self.beyond.into_iter().collect();
-        let table = self.table.into_iter().enumerate().filter(|&(count, pixels)| count > 0 && pixels > 0);
-        sorted.extend(table.map(|(count, pixels)| (count as u32, pixels)));
-        Distribution { pixels_by_count: sorted.into_iter().collect() }
-    }
 }
 
 /// The cells of a level that points of more than one part may lie in, as inclusive ranges.
@@ -173,7 +223,7 @@ impl SharedCells {
     }
 
     /// Where a part's points in shared cells lie.
-    pub(super) fn positions(&self, part: &Part, level: u32) -> Vec<std::ops::Range<u32>> {
+    pub(super) fn positions(&self, part: &Part, level: u32) -> Vec<Range<u32>> {
         let shift = 64 - 2 * level;
         let slice = |&(first, last): &(u64, u64)| {
             part.index().slice(Key(first << shift), Key(last << shift | ((1u64 << shift) - 1)))

@@ -1,26 +1,25 @@
-//! Twin of `shaders/rank.wgsl`: words become bitmaps with ranks, reduce then scan.
+//! Twin of `shaders/rank.wgsl`: words become ranks, reduce then scan. The scan is [`Ranks::scan`](crate::engine::bitmap::Ranks).
 
-use crate::engine::bitmap::{Bitmap, RANK_POINTS};
-use pulp::Arch;
+use crate::engine::bitmap::{RANK_WORDS, block_counts, block_of};
 
-/// Words per rank.
-pub(super) const RANK_WORDS: usize = RANK_POINTS / 64;
+/// Where the counts of some blocks of one bitmap go: in all, and within.
+pub(super) type BlockCounts<'a> = (&'a mut [u32], &'a mut [u64]);
 
-/// Selected points of every block of 512: the reduction.
-pub(super) fn block_totals(arch: Arch, words: &[u64], totals: &mut [u32]) {
-    arch.dispatch(|| {
-        for (total, block) in totals.iter_mut().zip(words.chunks(RANK_WORDS)) {
-            *total = block.iter().map(|word| word.count_ones()).sum();
+/// The reduction of some blocks of points: of all that are selected, to the first of `counts`, and of those in each group, to the
+/// others. `groups` are the words of their points, selected or not; counts begin as zeros.
+#[inline(always)]
+pub(super) fn reduce<'a>(selected: &[u64], groups: impl Iterator<Item = &'a [u64]> + Clone, counts: &mut [BlockCounts<'_>]) {
+    for (block, words) in selected.chunks(RANK_WORDS).enumerate() {
+        let words = block_of(words);
+        if words.iter().fold(0, |any, word| any | word) == 0 {
+            continue;
         }
-    });
-}
-
-/// Ranks from block totals, `totals[i]` being the selected points of block i: the scan.
-pub(super) fn ranked(words: Vec<u64>, mut totals: Vec<u32>) -> Bitmap {
-    let mut before = 0;
-    for total in &mut totals {
-        before += std::mem::replace(total, before);
+        let (all, of_groups) = counts.split_first_mut().expect("the first is of all that are selected");
+        (all.0[block], all.1[block]) = block_counts(words);
+        for (counts, group) in of_groups.iter_mut().zip(groups.clone()) {
+            let from = block * RANK_WORDS;
+            let members = block_of(&group[from..(from + RANK_WORDS).min(group.len())]);
+            (counts.0[block], counts.1[block]) = block_counts(std::array::from_fn(|w| words[w] & members[w]));
+        }
     }
-    totals.push(before);
-    Bitmap { words, ranks: totals }
 }

@@ -3,11 +3,12 @@
 //! A block is [`BLOCK_POINTS`] points, 64 words. Its smallest and largest keys often answer a leaf without reading the column;
 //! otherwise 64 keys at a time are compared into 64 bytes, which a multiplication packs into a word.
 
-use super::rank::{RANK_WORDS, block_totals, ranked};
-use crate::dataset::{BLOCK_POINTS, ColumnId, ColumnKeys, Part};
-use crate::engine::bitmap::{Bitmap, GroupedBitmaps};
+use super::rank::{BlockCounts, reduce};
+use crate::dataset::{BLOCK_POINTS, ColumnId, ColumnKeys, Level, Part};
+use crate::engine::bitmap::{Bitmap, CellRanks, GroupBits, GroupedBitmaps, RANK_WORDS, Ranks};
 use crate::engine::{Cancel, EngineError, Groups, region};
 use crate::filter::Predicate;
+use crate::world::TILE_PIXELS_LOG2;
 use pulp::Arch;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -16,30 +17,51 @@ pub(super) const BLOCK_WORDS: usize = BLOCK_POINTS / 64;
 
 /// Blocks that one task takes: 64 Ki points, some tens of microseconds.
 const TASK_BLOCKS: usize = 16;
+const TASK_WORDS: usize = TASK_BLOCKS * BLOCK_WORDS;
 
 /// A leaf with more ranges than this is looked up in a table of its column's keys instead of being compared range by range.
 const COMPARED_RANGES_MAX: usize = 4;
+
+/// Memory for ranks at the cells of coarse levels, bytes a point. Cell towers by 5 radios have room for levels 8 to 13, where
+/// pixels have dozens of points and more; below, to rank costs no more than to copy.
+const CELL_RANKS_BYTES_MAX: usize = 2;
 
 /// The bitmaps of all points of a part, by group.
 pub(super) fn unfiltered(arch: Arch, part: &Part, groups: &Groups) -> GroupedBitmaps {
     let points = part.rows() as usize;
     let Some(column) = groups.column() else { return GroupedBitmaps::ungrouped(Bitmap::full(points)) };
     let keys = part.column(column);
-    let bitmaps = (0..groups.len() as u8)
+    let bitmaps: Vec<Arc<Bitmap>> = (0..groups.len() as u8)
         .into_par_iter()
         .map(|group| {
             let is_member: Vec<bool> = groups.group_of_key().iter().map(|&g| g == group).collect();
             let leaf = Leaf { column, test: Test::Table(is_member) };
             let mut words = vec![0u64; points.div_ceil(64)];
             words.par_chunks_mut(BLOCK_WORDS).enumerate().for_each(|(block, words)| {
-                arch.dispatch(|| leaf.evaluate(keys, block, words));
+                vectorized!(arch, leaf.evaluate(keys, block, words));
             });
-            let mut totals = vec![0; words.len().div_ceil(RANK_WORDS)];
-            block_totals(arch, &words, &mut totals);
-            Arc::new(ranked(words, totals))
+            Arc::new(vectorized!(arch, Bitmap::from_words(words)))
         })
         .collect();
-    GroupedBitmaps { groups: bitmaps, all: Arc::new(Bitmap::full(points)) }
+    let cells = cell_ranks(arch, part, &bitmaps);
+    let groups = bitmaps.into_iter().map(GroupBits::Whole).collect();
+    GroupedBitmaps { all: Arc::new(Bitmap::full(points)), groups, cells }
+}
+
+/// Ranks at the cells of as many coarse levels as there is room for: of an unfiltered tile a copy is left to do.
+fn cell_ranks(arch: Arch, part: &Part, groups: &[Arc<Bitmap>]) -> Vec<CellRanks> {
+    let mut room = part.rows() as usize * CELL_RANKS_BYTES_MAX;
+    let mut levels = Vec::new();
+    while let Some(level) = part.level(TILE_PIXELS_LOG2 + levels.len() as u32) {
+        let Some(left) = room.checked_sub(level.start.len() * groups.len() * size_of::<u32>()) else { break };
+        room = left;
+        levels.push(level);
+    }
+    let ranks = |level: &Level<'_>, group: &Bitmap| vectorized!(arch, level.start.iter().map(|&at| group.rank(at)).collect());
+    levels
+        .into_par_iter()
+        .map(|level| CellRanks { level: level.level, ranks: groups.par_iter().map(|group| ranks(&level, group)).collect() })
+        .collect()
 }
 
 /// What of `base`, the part's unfiltered bitmaps, passes the predicate.
@@ -52,28 +74,39 @@ pub(super) fn filtered(
 ) -> Result<GroupedBitmaps, EngineError> {
     let plan = Plan::of(predicate, part);
     let points = part.rows() as usize;
-    let mut mask = vec![0u64; points.div_ceil(64)];
-    let mut mask_totals = vec![0u32; mask.len().div_ceil(RANK_WORDS)];
-    mask.par_chunks_mut(TASK_BLOCKS * BLOCK_WORDS)
-        .zip(mask_totals.par_chunks_mut(TASK_BLOCKS * BLOCK_WORDS / RANK_WORDS))
-        .enumerate()
-        .try_for_each(|(task, (words, totals))| {
-            cancel.check()?;
-            for (i, words) in words.chunks_mut(BLOCK_WORDS).enumerate() {
-                plan.evaluate(arch, part, task * TASK_BLOCKS + i, words);
-            }
-            // Conditions on the last word's missing points may hold; they are no points.
-            if task == (points - 1) / (TASK_BLOCKS * BLOCK_POINTS) && points % 64 != 0 {
-                *words.last_mut().expect("a chunk is never empty") &= (1 << (points % 64)) - 1;
-            }
-            block_totals(arch, words, totals);
-            Ok(())
-        })?;
-    if base.groups.len() == 1 && Arc::ptr_eq(&base.groups[0], &base.all) {
-        return Ok(GroupedBitmaps::ungrouped(ranked(mask, mask_totals)));
+    let mut words = vec![0u64; points.div_ceil(64)];
+    let is_grouped = !matches!(&base.groups[..], [GroupBits::Whole(only)] if Arc::ptr_eq(only, &base.all));
+    let members: Vec<&[u64]> = base.groups.iter().filter(|_| is_grouped).map(|group| &group.members().words[..]).collect();
+    let mut ranks: Vec<Ranks> = (0..=members.len()).map(|_| Ranks::zeros(points)).collect();
+    // A task counts the words that it has just compared, for all groups.
+    let mut tasks: Vec<(&mut [u64], Vec<BlockCounts<'_>>)> = words.chunks_mut(TASK_WORDS).map(|words| (words, Vec::new())).collect();
+    for ranks in &mut ranks {
+        let (totals, within) = ranks.blocks_mut();
+        let counts = totals.chunks_mut(TASK_WORDS / RANK_WORDS).zip(within.chunks_mut(TASK_WORDS / RANK_WORDS));
+        tasks.iter_mut().zip(counts).for_each(|(task, counts)| task.1.push(counts));
     }
-    let groups = base.groups.par_iter().map(|group| Arc::new(intersection(arch, group, &mask))).collect();
-    Ok(GroupedBitmaps { groups, all: Arc::new(ranked(mask, mask_totals)) })
+    tasks.into_par_iter().enumerate().try_for_each(|(task, (words, mut counts))| {
+        cancel.check()?;
+        for (i, words) in words.chunks_mut(BLOCK_WORDS).enumerate() {
+            plan.evaluate(arch, part, task * TASK_BLOCKS + i, words);
+        }
+        // Conditions on the last word's missing points may hold; they are no points.
+        if task == (points - 1) / (TASK_BLOCKS * BLOCK_POINTS) && !points.is_multiple_of(64) {
+            *words.last_mut().expect("a chunk is never empty") &= (1 << (points % 64)) - 1;
+        }
+        let here = task * TASK_WORDS..task * TASK_WORDS + words.len();
+        vectorized!(arch, reduce(words, members.iter().map(|group| &group[here.clone()]), &mut counts));
+        Ok(())
+    })?;
+    ranks.iter_mut().for_each(Ranks::scan);
+    let mut ranks = ranks.into_iter();
+    let all = Bitmap { words, ranks: ranks.next().expect("the first are of all that are selected") };
+    if !is_grouped {
+        return Ok(GroupedBitmaps::ungrouped(all));
+    }
+    let cut = |(group, ranks): (&GroupBits, Ranks)| GroupBits::Cut { group: group.members().clone(), ranks };
+    let groups = base.groups.iter().zip(ranks).map(cut).collect();
+    Ok(GroupedBitmaps { all: Arc::new(all), groups, cells: Vec::new() })
 }
 
 /// Clears the bits of points that do not pass; blocks without a bit are not looked at.
@@ -90,18 +123,6 @@ pub(super) fn keep_passing(arch: Arch, part: &Part, predicate: &Predicate, words
             words.iter_mut().zip(passing).for_each(|(word, passing)| *word &= *passing);
         }
     });
-}
-
-fn intersection(arch: Arch, group: &Bitmap, mask: &[u64]) -> Bitmap {
-    let mut totals = vec![0; group.ranks.len() - 1];
-    let words = arch.dispatch(|| {
-        let words: Vec<u64> = group.words.iter().zip(mask).map(|(a, b)| a & b).collect();
-        for (total, block) in totals.iter_mut().zip(words.chunks(RANK_WORDS)) {
-            *total = block.iter().map(|word| word.count_ones()).sum();
-        }
-        words
-    });
-    ranked(words, totals)
 }
 
 /// A predicate, prepared for one part.
@@ -163,7 +184,7 @@ impl Plan {
             Known::No => words.fill(0),
             Known::Unknown => match self {
                 Plan::All | Plan::Nothing => unreachable!("what they say is known"),
-                Plan::Leaf(leaf) => arch.dispatch(|| leaf.evaluate(part.column(leaf.column), block, words)),
+                Plan::Leaf(leaf) => vectorized!(arch, leaf.evaluate(part.column(leaf.column), block, words)),
                 Plan::Mask(mask) => words.copy_from_slice(&mask[block * BLOCK_WORDS..][..words.len()]),
                 Plan::And(terms) => combine(arch, terms, part, block, words, u64::MAX, |a, b| a & b),
                 Plan::Or(terms) => combine(arch, terms, part, block, words, 0, |a, b| a | b),
@@ -295,7 +316,7 @@ fn pack<K: KeyType>(keys: &[K], words: &mut [u64], fresh: bool, test: impl Fn(K)
 /// 64 bytes of 0 or 1 as 64 bits: a multiplication gathers the low bits of eight bytes in the top byte (Hacker's Delight,
 /// section 7-3).
 #[inline(always)]
-fn packed(bytes: &[u8; 64]) -> u64 {
+pub(super) fn packed(bytes: &[u8; 64]) -> u64 {
     let mut word = 0;
     for (i, eight) in bytes.chunks_exact(8).enumerate() {
         let eight = u64::from_le_bytes(eight.try_into().expect("a chunk of eight"));
