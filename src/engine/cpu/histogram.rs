@@ -1,7 +1,7 @@
 //! Twin of `shaders/histogram.wgsl`: points per bin and group of several columns, in one pass over the selected points.
 
 use super::select::BLOCK_WORDS;
-use super::tally::{Binner, Cells, Places, block_words};
+use super::tally::{Binner, Cells, Tally, block_words};
 use crate::dataset::{BLOCK_POINTS, Dataset, Part};
 use crate::engine::bitmap::GroupedBitmaps;
 use crate::engine::{Cancel, EngineError, Groups, Histogram, HistogramRequest, region};
@@ -28,8 +28,8 @@ pub(super) fn histograms(
     let mut sums: Vec<Histogram> = requests.iter().map(|r| Histogram::zeros(groups.len(), r.bins.len())).collect();
     for (part, bitmaps) in parts {
         let inside = area.map(|area| region::region_words(area, part));
-        let zeros = || requests.iter().map(|r| Cells::zeros(groups.len() * (r.bins.len() + 2))).collect::<Vec<_>>();
-        let counted = in_blocks(part, cancel, zeros, |cells, block| {
+        let zeros = || Tally::zeros(requests.iter().map(|r| groups.len() * (r.bins.len() + 2)));
+        let counted = in_blocks(part, cancel, zeros, |tally, block| {
             let from = block * BLOCK_WORDS;
             let mut words = [0u64; BLOCK_WORDS];
             let words = &mut words[..block_words(part, block)];
@@ -40,16 +40,18 @@ pub(super) fn histograms(
             if words.iter().all(|&word| word == 0) {
                 return;
             }
-            arch.dispatch(|| {
-                let mut group_places: Places = [0; BLOCK_POINTS];
-                if let Some((column, binner)) = &by {
-                    binner.places(part.column(*column), block, words, &mut group_places);
+            vectorized!(arch, {
+                let Tally { cells, group, offsets, .. } = tally;
+                if let Some((column, groups)) = &by {
+                    groups.places(part.column(*column), block, words, group);
                 }
-                let mut places: Places = [0; BLOCK_POINTS];
                 for ((cells, request), binner) in cells.iter_mut().zip(requests).zip(&binners) {
-                    binner.places(part.column(request.column), block, words, &mut places);
-                    let major = by.as_ref().map(|_| (&group_places, request.bins.len() as u32 + 2));
-                    cells.add(words, major, &places);
+                    if by.is_some() {
+                        let stride = request.bins.len() as u32 + 2;
+                        offsets.iter_mut().zip(group.iter()).for_each(|(offset, group)| *offset = group * stride);
+                    }
+                    let keys = part.column(request.column);
+                    cells.add(words, by.as_ref().map(|_| &*offsets), binner, keys, block);
                 }
             });
         })?;
@@ -60,25 +62,25 @@ pub(super) fn histograms(
     Ok(sums)
 }
 
-/// Has every block of a part added to some worker's cells, and gives the sum of the workers'.
+/// Has every block of a part added to some worker's tally, and gives the sum of the workers'.
 pub(super) fn in_blocks(
     part: &Part,
     cancel: &Cancel,
-    zeros: impl Fn() -> Vec<Cells> + Sync,
-    each: impl Fn(&mut [Cells], usize) + Sync,
+    zeros: impl Fn() -> Tally + Sync,
+    each: impl Fn(&mut Tally, usize) + Sync,
 ) -> Result<Vec<Vec<u32>>, EngineError> {
     let blocks = (part.rows() as usize).div_ceil(BLOCK_POINTS);
     let next = AtomicUsize::new(0);
     let workers = rayon::current_num_threads().min(blocks.div_ceil(TASK_BLOCKS)).max(1);
     let worker = |_| -> Result<Vec<Vec<u32>>, EngineError> {
-        let mut cells = zeros();
+        let mut tally = zeros();
         loop {
             cancel.check()?;
             let first = next.fetch_add(TASK_BLOCKS, Ordering::Relaxed);
             if first >= blocks {
-                return Ok(cells.into_iter().map(Cells::folded).collect());
+                return Ok(tally.cells.into_iter().map(Cells::folded).collect());
             }
-            (first..(first + TASK_BLOCKS).min(blocks)).for_each(|block| each(&mut cells, block));
+            (first..(first + TASK_BLOCKS).min(blocks)).for_each(|block| each(&mut tally, block));
         }
     };
     (0..workers).into_par_iter().with_max_len(1).map(worker).try_reduce_with(|mut a, b| {

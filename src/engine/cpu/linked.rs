@@ -5,7 +5,7 @@
 
 use super::histogram::in_blocks;
 use super::select::{BLOCK_WORDS, Plan};
-use super::tally::{Binner, Cells, Places, block_words};
+use super::tally::{Binner, Tally, block_words};
 use crate::dataset::{BLOCK_POINTS, Dataset, Part};
 use crate::engine::{Cancel, EngineError, Histogram, LinkedCounts, LinkedCube, LinkedQuestion, region};
 use crate::filter::Predicate;
@@ -66,12 +66,10 @@ fn pass(arch: Arch, dataset: &Dataset, question: &LinkedQuestion, cancel: &Cance
     let slicer = active.map(|active| (active.column, Binner::of_starts(&active.starts, key_max(active.column))));
     let slices = active.map_or(1, |active| active.starts.len());
     // Cells of the histograms, then selected points, then selected points anywhere.
-    let zeros = || {
-        let lengths = targets.iter().map(|target| target.stride * if target.sliced { slices } else { 1 });
-        lengths.chain([slices, slices]).map(Cells::zeros).collect::<Vec<_>>()
-    };
+    let lengths: Vec<usize> = targets.iter().map(|target| target.stride * if target.sliced { slices } else { 1 }).collect();
+    let zeros = || Tally::zeros(lengths.iter().copied().chain([slices, slices]));
     let mut sums = Pass {
-        cells: zeros().into_iter().take(targets.len()).map(Cells::folded).collect(),
+        cells: lengths.iter().map(|&cells| vec![0; cells]).collect(),
         selected: vec![0; slices],
         selected_total: vec![0; slices],
     };
@@ -82,44 +80,43 @@ fn pass(arch: Arch, dataset: &Dataset, question: &LinkedQuestion, cancel: &Cance
             .map(|brush| Plan::of(&Predicate::Keys { column: brush.column, ranges: brush.ranges.clone() }, part))
             .collect();
         let inside = question.area.as_ref().map(|area| region::region_words(area, part));
-        let counted = in_blocks(part, cancel, zeros, |cells, block| {
+        let counted = in_blocks(part, cancel, zeros, |tally, block| {
             let words = block_words(part, block);
             let mut passing = Passing::of(arch, part, block, &base, &plans, words);
-            let all = passing.all_but(None);
+            let Tally { cells, group, slice, offsets } = tally;
             let (cells, totals) = cells.split_at_mut(targets.len());
-            let (selected, selected_total) = totals.split_at_mut(1);
-            let mut fine: Places = [0; BLOCK_POINTS];
-            arch.dispatch(|| {
+            let [selected, selected_total] = totals else { unreachable!("zeros ends with these two") };
+            let all = passing.all_but(None);
+            let union = passing.union();
+            vectorized!(arch, {
                 if let Some((column, slicer)) = &slicer {
-                    let union = passing.union();
-                    slicer.places(part.column(*column), block, &union[..words], &mut fine);
+                    slicer.places(part.column(*column), block, &union[..words], slice);
                 }
-                selected_total[0].count(&all[..words], slicer.as_ref().map(|_| &fine));
+                selected_total.count(&all[..words], slicer.as_ref().map(|_| &*slice));
             });
             if let Some(inside) = &inside {
                 passing.restrict(&inside[block * BLOCK_WORDS..][..words]);
             }
-            if passing.union().iter().all(|&word| word == 0) {
+            let union = passing.union();
+            if union.iter().all(|&word| word == 0) {
                 return;
             }
             let all = passing.all_but(None);
-            arch.dispatch(|| {
-                selected[0].count(&all[..words], slicer.as_ref().map(|_| &fine));
-                let union = passing.union();
-                let mut group: Places = [0; BLOCK_POINTS];
-                if let Some((column, binner)) = &by {
-                    binner.places(part.column(*column), block, &union[..words], &mut group);
+            vectorized!(arch, {
+                selected.count(&all[..words], slicer.as_ref().map(|_| &*slice));
+                if let Some((column, groups)) = &by {
+                    groups.places(part.column(*column), block, &union[..words], group);
                 }
-                let mut places: Places = [0; BLOCK_POINTS];
                 for ((cells, target), request) in cells.iter_mut().zip(&targets).zip(&question.histograms) {
                     let mask = passing.all_but(target.own);
-                    let mask = &mask[..words];
-                    target.binner.places(part.column(request.column), block, mask, &mut places);
-                    if by.is_some() {
-                        let bins = target.bins as u32 + 2;
-                        places.iter_mut().zip(&group).for_each(|(place, group)| *place += group * bins);
+                    let (bins, stride) = (target.bins as u32 + 2, if target.sliced { target.stride as u32 } else { 0 });
+                    let is_apart = by.is_some() || target.sliced;
+                    if is_apart {
+                        let places = group.iter().zip(slice.iter());
+                        offsets.iter_mut().zip(places).for_each(|(at, (group, slice))| *at = slice * stride + group * bins);
                     }
-                    cells.add(mask, target.sliced.then_some((&fine, target.stride as u32)), &places);
+                    let keys = part.column(request.column);
+                    cells.add(&mask[..words], is_apart.then_some(&*offsets), &target.binner, keys, block);
                 }
             });
         })?;
@@ -151,7 +148,7 @@ impl Passing {
         let mut base = evaluated(base);
         // Bits past the part's last point are no points.
         let rest = part.rows() as usize - block * BLOCK_POINTS;
-        if rest < BLOCK_POINTS && rest % 64 != 0 {
+        if rest < BLOCK_POINTS && !rest.is_multiple_of(64) {
             base[rest / 64] &= (1 << (rest % 64)) - 1;
         }
         Passing { base, brushes: brushes.iter().map(evaluated).collect() }
