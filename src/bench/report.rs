@@ -36,6 +36,9 @@ pub struct Measurement {
     pub median_ms: f64,
     pub p95_ms: f64,
     pub samples: usize,
+    /// Processor time of a run over all threads, the mean; absent where it is too short to be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processor_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub points_per_sec: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,9 +100,10 @@ impl fmt::Display for BackendReport {
         writeln!(f, "{}: {}{emulated}", self.info.backend, self.info.device)?;
         writeln!(f, "opened and first tile counted in {:.1} ms", self.first_tile_ms)?;
         writeln!(f, "copy bandwidth {:.1} GB/s", self.copy_bytes_per_sec / 1e9)?;
-        writeln!(f, "{:<13} {:<44} {:>10} {:>10} {:>5}", "", "", "median ms", "p95 ms", "n")?;
+        writeln!(f, "{:<13} {:<56} {:>10} {:>10} {:>13} {:>5}", "", "", "median ms", "p95 ms", "processor ms", "n")?;
         for m in &self.measurements {
-            write!(f, "{:<13} {:<44} {:>10.3} {:>10.3} {:>5}", m.what, m.detail, m.median_ms, m.p95_ms, m.samples)?;
+            let processor = m.processor_ms.map_or_else(String::new, |ms| format!("{ms:.3}"));
+            write!(f, "{:<13} {:<56} {:>10.3} {:>10.3} {processor:>13} {:>5}", m.what, m.detail, m.median_ms, m.p95_ms, m.samples)?;
             if let (Some(points), Some(bytes)) = (m.points_per_sec, m.bytes_per_sec) {
                 let share = bytes / self.copy_bytes_per_sec * 100.0;
                 write!(f, "  {:.2} G points/s, {:.1} GB/s, {share:.0} % of copy", points / 1e9, bytes / 1e9)?;
