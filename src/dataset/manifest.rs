@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 
 pub const MANIFEST_FILE: &str = "dataset.json";
 
+/// Versions that are remembered: at some 25 bytes each they make a manifest 25 kB longer.
+pub const FORMER_VERSIONS_MAX: usize = 1000;
+
 /// Raised whenever an older program would misread the files.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -27,6 +30,9 @@ pub struct Manifest {
     /// How often rows have been appended or parts compacted.
     #[serde(default)]
     pub revision: u64,
+    /// Data versions of the revisions before this one, the last one last; at most [`FORMER_VERSIONS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_versions: Vec<String>,
     /// Points: rows in = `rows` + the sum of `rejected`.
     pub rows: u64,
     /// Rows without a place on the map, by reason.
@@ -153,6 +159,21 @@ impl Manifest {
 
     pub(super) fn write(&self, path: &Path) -> Result<(), DatasetError> {
         fs::write(path, self.text()).map_err(DatasetError::io("write", path))
+    }
+
+    /// The revision that had this data version; `None` of another dataset's, or one that is forgotten.
+    pub fn revision_of_version(&self, data_version: &str) -> Option<u64> {
+        if data_version == self.data_version {
+            return Some(self.revision);
+        }
+        let back = self.former_versions.iter().rev().position(|version| version == data_version)?;
+        self.revision.checked_sub(back as u64 + 1)
+    }
+
+    /// What the next revision remembers.
+    pub(super) fn versions_for_next(&self) -> Vec<String> {
+        let versions = self.former_versions.iter().chain([&self.data_version]).cloned();
+        versions.skip((self.former_versions.len() + 1).saturating_sub(FORMER_VERSIONS_MAX)).collect()
     }
 
     /// The file of a column's dictionary, under the dataset's folder: `dictionaries/NNN.arrow`, or `dictionaries/NNN-R.arrow` of

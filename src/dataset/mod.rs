@@ -130,8 +130,9 @@ impl Dataset {
         touching.map(Part::revision).max().unwrap_or(0)
     }
 
-    /// The tiles of a zoom that points of revisions after `since` lie in, along the Z-curve: those whose counts have changed.
-    pub fn tiles_changed(&self, since: u64, zoom: Zoom) -> Vec<TileId> {
+    /// The tiles of a zoom that points of revisions after `since` lie in, along the Z-curve: those whose counts have changed. `None`
+    /// where there are more than `tiles_max`.
+    pub fn tiles_changed(&self, since: u64, zoom: Zoom, tiles_max: usize) -> Option<Vec<TileId>> {
         let new: Vec<&Part> = self.parts.iter().filter(|part| part.revision() > since).collect();
         let has_new = |tile: TileId| {
             let (first, last) = tile.keys();
@@ -142,8 +143,12 @@ impl Dataset {
         for _ in 0..zoom.get() {
             let children = tiles.iter().flat_map(|tile| tile.children().expect("zooms end at 24"));
             tiles = children.filter(|&tile| has_new(tile)).collect();
+            // They do not become fewer: every tile with points has a child with points.
+            if tiles.len() > tiles_max {
+                return None;
+            }
         }
-        tiles
+        Some(tiles)
     }
 
     /// The value that a key stands for in a column.

@@ -177,6 +177,7 @@ impl DatasetWriter {
             attribution: description.attribution,
             data_version: String::new(),
             revision: 0,
+            former_versions: Vec::new(),
             rows: self.parts.iter().map(|part| u64::from(part.rows)).sum(),
             rejected: description.rejected,
             bounds: self.bounds(),

@@ -99,7 +99,12 @@ proptest! {
                 let differs: Vec<bool> = grids(&before, &tiles).iter().zip(grids(&after, &tiles)).map(|(a, b)| *a != b).collect();
                 let told: Vec<bool> = tiles.iter().map(|&tile| after.revision_of(tile) != before.revision_of(tile)).collect();
                 prop_assert_eq!(&told, &differs);
-                let mut listed = after.tiles_changed(before.manifest.revision, zoom);
+                let since = after.manifest.revision_of_version(&before.manifest.data_version).unwrap();
+                prop_assert_eq!(since, before.manifest.revision);
+                let mut listed = after.tiles_changed(since, zoom, tiles.len()).unwrap();
+                if listed.len() > 1 {
+                    prop_assert_eq!(after.tiles_changed(since, zoom, listed.len() - 1), None);
+                }
                 let mut expected: Vec<TileId> = tiles.iter().zip(&differs).filter(|(_, differs)| **differs).map(|(tile, _)| *tile).collect();
                 listed.sort_by_key(|tile| tile.cell());
                 expected.sort_by_key(|tile| tile.cell());
