@@ -1,7 +1,7 @@
 /** Colours: the client's against the server's, and the graphics card's against the client's, in every pixel. */
 
 import { PNG } from "pngjs";
-import { Client, SCALES, Shading, categoryKey, cmapColors, createScale, parseColor, type CmapName, type Style } from "../src/core/index.js";
+import { Client, SCALES, Shading, categoryKey, cmapColors, createScale, parseColor, valueScale, type CmapName, type Style } from "../src/core/index.js";
 import { expect, test, url } from "./fixture.js";
 
 const TILE = { z: 3, x: 4, y: 2 };
@@ -45,6 +45,31 @@ test("every scale and palette equals the server's PNG", async ({ dataset, stats 
       expect(coloured, `${how} ${query}`).toBeGreaterThan(500);
       expect(different, `${how} ${query}: pixels that differ`).toBe(0);
     }
+  }
+});
+
+test("an aggregate's values look as the server's PNG does", async ({ dataset, stats }) => {
+  const measure = { agg: "mean", column: "range" } as const;
+  const tile = await dataset.valueTile(TILE, measure);
+  const legend = await dataset.valueLegend({ ...measure, zoom: TILE.z });
+  expect(stats.columns.some(({ name }) => name === measure.column)).toBe(true);
+  const out = new Uint8ClampedArray(4 * 256 * 256);
+  for (const how of SCALES) {
+    new Shading(valueScale(how, legend), { kind: "ramp", ramp: cmapColors("gray"), visible: [] }).paint(tile, out);
+    const image = await serverTile(`agg=mean&column=range&cmap=gray&how=${how}`);
+    let [worst, sum, coloured] = [0, 0, 0];
+    for (let p = 0; p < out.length; p += 4) {
+      expect((out[p + 3] ?? 0) > 0).toBe((image.data[p + 3] ?? 0) > 0);
+      if (out[p + 3] === 0) continue;
+      const levels = Math.abs((out[p] ?? 0) - (image.data[p] ?? 0));
+      coloured += 1;
+      sum += levels;
+      worst = Math.max(worst, levels);
+    }
+    expect(coloured, how).toBeGreaterThan(500);
+    // Ranks are interpolated between 33 values; the other scales are the server's, on values of 24 bits.
+    expect(worst, `${how}: levels of 255`).toBeLessThanOrEqual(how === "eq_hist" ? 8 : 1);
+    expect(sum / coloured, `${how}: levels of 255 on average`).toBeLessThan(how === "eq_hist" ? 2 : 0.1);
   }
 });
 

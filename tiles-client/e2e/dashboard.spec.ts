@@ -411,3 +411,33 @@ test("a pointer that rests is told some of the rows", async ({ dashboard, datase
   await expect(page.locator(".tooltip strong")).toBeVisible();
   await expect(page.locator(".tooltip-rows li").first()).toContainText(/\d/);
 });
+
+test("a pixel shows the mean of a column, told exactly, and recolours without a request", async ({ dashboard, dataset }) => {
+  const { page } = dashboard;
+  await dashboard.open("#d=towers&at=4/48/10&markers=0&show=mean:range&how=linear");
+  await expect(page.locator(".count-note")).toContainText("mean of Range in a pixel");
+  // The fullest pixel of a tile of this zoom, and the API's mean of its rows.
+  const tile = { z: 5, x: 16, y: 10 };
+  const values = await dataset.valueTile(tile, { agg: "mean", column: "range" });
+  let best = { i: 0, j: 0 };
+  for (let j = 20; j < 236; j++) for (let i = 20; i < 236; i++) if (values.valueAt(i, j) > 0) best = { i, j };
+  const n = 32 * 256;
+  const lon = ((tile.x * 256 + best.i + 0.5) / n) * 360 - 180;
+  const lat = (Math.atan(Math.sinh((0.5 - (tile.y * 256 + best.j + 0.5) / n) * 2 * Math.PI)) * 180) / Math.PI;
+  await page.evaluate((center) => (window.pointillist?.map as { jumpTo(to: { center: [number, number] }): void }).jumpTo({ center }), [lon, lat] as [number, number]);
+  await dashboard.idle();
+  const [x, y] = (await screenOf(page, lon, lat)).map(Math.round) as [number, number];
+  await page.mouse.move(x - 4, y);
+  await page.mouse.move(x, y);
+  await expect(page.locator(".tooltip")).toContainText("mean of Range here");
+  const { total, rows } = await dataset.points({ tile, pixel: [best.i, best.j], limit: 1000 });
+  expect(rows.reduce((sum, row) => sum + Number(row["range"]), 0) / total).toBeCloseTo(values.valueAt(best.i, best.j), 6);
+  const asked = dashboard.requests.filter((request) => request.includes(".npy")).length;
+  await page.getByRole("button", { name: "Colours" }).click();
+  await page.getByRole("radio", { name: "plasma" }).click();
+  await page.getByRole("radio", { name: "Log", exact: true }).click();
+  expect(dashboard.requests.filter((request) => request.includes(".npy")).length).toBe(asked);
+  await page.getByLabel("A pixel shows").selectOption("count");
+  await expect(page.locator(".legend li").first()).toBeVisible();
+  await expect.poll(() => page.url()).not.toContain("show=");
+});

@@ -132,6 +132,26 @@ describe("tile set", () => {
     expect(errors).toEqual([]);
   });
 
+  it("shows an estimate of colours at once, and the exact ones when they are there", async () => {
+    vi.useFakeTimers();
+    const dataset = new Client().dataset("t");
+    const maxima = [5, 9];
+    dataset.countTile = async (id) => new CountTile(id, [1, 1, 1], new Uint16Array([7]));
+    dataset.legend = async ({ zoom }) => {
+      const max = maxima.shift() ?? 0;
+      return { zoom, quality: max === 5 ? "preview" : "exact", how: "log", categories: [], stops: [], distribution: { counts: [max], pixels: [1] } };
+    };
+    const progress: string[] = [];
+    const tiles = new TileSet(dataset, "1", { onChange: () => undefined, onProgress: (done, all) => progress.push(`${done}/${all}`), onError: (error) => { throw error; } });
+    tiles.restyle({ ...LOOK_DEFAULT, how: "log", palette: "viridis" }, () => ({ kind: "ramp", ramp: [[0, 0, 0]], visible: [] }));
+    tiles.want([{ id: { z: 1, x: 0, y: 0 }, wrap: 0 }]);
+    await vi.advanceTimersByTimeAsync(100);
+    expect([tiles.shading(1)?.scale.max, tiles.idle, progress.at(-1)]).toEqual([5, false, "1/2"]);
+    await vi.advanceTimersByTimeAsync(3000);
+    expect([tiles.shading(1)?.scale.max, tiles.idle, progress.at(-1), maxima.length]).toEqual([9, true, "1/1", 0]);
+    vi.useRealTimers();
+  });
+
   it("draws a part of the parent while a tile is awaited", async () => {
     const { tiles, asked, wanted } = setUp();
     tiles.restyle({ ...LOOK_DEFAULT, how: "log", palette: "viridis" }, () => ({ kind: "ramp", ramp: [[0, 0, 0]], visible: [] }));

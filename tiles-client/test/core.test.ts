@@ -8,6 +8,7 @@ import {
   Latest,
   Shading,
   TileCache,
+  ValueTile,
   and,
   between,
   categoryKey,
@@ -19,6 +20,7 @@ import {
   inPolygon,
   isAbort,
   latFromY,
+  levelOf,
   noneOf,
   oneOf,
   parseColor,
@@ -27,6 +29,8 @@ import {
   property,
   queryString,
   tileBounds,
+  valueOf,
+  valueScale,
   withBrush,
   yFromLat,
   type Category,
@@ -297,5 +301,35 @@ describe("tile cache", () => {
     await cache.load("c", () => Promise.resolve(one));
     expect([cache.peek("a"), cache.peek("b"), cache.peek("c")].map(Boolean)).toEqual([true, false, true]);
     expect(cache.bytes).toBe(8);
+  });
+});
+
+describe("values", () => {
+  it("become whole numbers in their order, and back", () => {
+    const values = [-Infinity, -1e30, -2.5, -1, -1e-30, 0, 1e-30, 0.5, 1, 102.25, 1e30, Infinity];
+    const levels = values.map(levelOf);
+    expect([...levels].sort((a, b) => a - b)).toEqual(levels);
+    expect(new Set(levels).size).toBe(values.length);
+    expect(levels.every((level) => Number.isInteger(level) && level > 0 && level < 2 ** 32)).toBe(true);
+    expect([-2.5, -1, 0, 0.5, 102.25].map((value) => valueOf(levelOf(value)))).toEqual([-2.5, -1, 0, 0.5, 102.25]);
+    expect(levelOf(Number.NaN)).toBe(0);
+  });
+  it("are drawn by their level and told exactly", () => {
+    const tile = new ValueTile({ z: 0, x: 0, y: 0 }, Float64Array.of(Number.NaN, -1, 0.1, 4));
+    expect([...tile.data].map((level) => level > 0)).toEqual([false, true, true, true]);
+    expect([tile.valueAt(0, 0), tile.valueAt(1, 0), tile.valueAt(0, 1), tile.valueAt(1, 1)]).toEqual([Number.NaN, -1, 0.1, 4]);
+    const legend = { zoom: 0, how: "eq_hist", ramp_values: [-1, 0, 4], distribution: { lowest: -1, highest: 4, pixels: 3 } };
+    const at = (how: ScaleName, value: number, span?: [number, number]): number => valueScale(how, legend, span).intensity(levelOf(value));
+    expect([at("linear", -1), at("linear", 1.5), at("linear", 4)]).toEqual([0, 0.5, 1]);
+    expect([at("linear", 0, [0, 2]), at("linear", 1, [0, 2]), at("linear", 9, [0, 2])]).toEqual([0, 0.5, 1]);
+    expect(at("log", 1.5)).toBeCloseTo(Math.log1p(2.5) / Math.log1p(5), 6);
+    expect([at("eq_hist", -1), at("eq_hist", 0), at("eq_hist", 2), at("eq_hist", 4)]).toEqual([0, 0.5, 0.75, 1]);
+    const out = new Uint8ClampedArray(16);
+    new Shading(valueScale("linear", legend), { kind: "ramp", ramp: [[0, 0, 0], [255, 255, 255]], visible: [] }).paint(tile, out);
+    expect([0, 1, 2, 3].map((pixel) => [out[4 * pixel], out[4 * pixel + 3]])).toEqual([[0, 0], [0, 255], [56, 255], [255, 255]]);
+  });
+  it("have no scale where there are none", () => {
+    const legend = { zoom: 0, how: "eq_hist", ramp_values: [], distribution: { lowest: 0, highest: 0, pixels: 0 } };
+    expect(valueScale("log", legend).max).toBe(0);
   });
 });

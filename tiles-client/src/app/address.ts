@@ -1,6 +1,6 @@
 /** The dashboard's settings as parts of a link, and back. What is as it would be without a link is left out. */
 
-import { SCALES, isCmap, type ScaleName, type Selection, type Stats } from "../core/index.js";
+import { SCALES, isCmap, type Measure, type ScaleName, type Selection, type Stats } from "../core/index.js";
 import { inferCharts } from "./charts.js";
 import * as state from "./state.js";
 
@@ -18,7 +18,8 @@ export function settingsOf(stats: Stats): Settings {
     opacity: opacity === state.LOOK_DEFAULT.opacity ? "" : String(opacity),
     span: span === null ? "" : span.join(":"),
     legend: logLegend ? "log" : "",
-    by: state.colourBy.value ?? "",
+    by: state.measure.value ? "" : (state.colourBy.value ?? ""),
+    show: measureToText(state.measure.value),
     theme: state.theme.value === systemTheme() ? "" : state.theme.value,
     charts: chartsToText(state.charts.value, inferCharts(stats)),
   };
@@ -46,6 +47,16 @@ export function lookFrom(settings: Settings, hasCategories: boolean): state.Look
     span: spanFrom(settings["span"]),
     logLegend: settings["legend"] === "log",
   };
+}
+
+/** `mean:SOG`. */
+export function measureToText(measure: Measure | null): string {
+  return measure ? `${measure.agg}:${measure.column}` : "";
+}
+
+export function measureFrom(text: string | undefined): Measure | null {
+  const [, agg, column] = /^(mean|sum|min|max):(.+)$/.exec(text ?? "") ?? [];
+  return agg && column ? { agg: agg as Measure["agg"], column } : null;
 }
 
 function spanFrom(text: string | undefined): state.Look["span"] {

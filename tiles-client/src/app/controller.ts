@@ -10,6 +10,7 @@ import {
   History,
   Latest,
   RequestError,
+  ValueTile,
   and,
   areaFilter,
   brushesForServer,
@@ -26,12 +27,13 @@ import {
   type CrossfilterAnswer,
   type Dataset,
   type Histogram,
+  type Measure,
   type Row,
   type Selection,
   type Style,
   type TileId,
 } from "../core/index.js";
-import { chartsFrom, lookFrom, settingsOf } from "./address.js";
+import { chartsFrom, lookFrom, measureFrom, measureToText, settingsOf } from "./address.js";
 import { inferCharts } from "./charts.js";
 import * as format from "./format.js";
 import type { MapView } from "./map.js";
@@ -101,7 +103,11 @@ export class Controller {
   }
 
   /** Opens a dataset; `keep` takes the view from the address bar, `fresh` starts at the whole dataset. */
-  async open(name: string, from: "keep" | "fresh", by: string | null = from === "keep" ? (decodeView(location.hash).settings["by"] ?? null) : null): Promise<void> {
+  async open(name: string, from: "keep" | "fresh"): Promise<void> {
+    const remembered = from === "keep" ? decodeView(location.hash) : { camera: null, selection: EVERYTHING, settings: {} as Record<string, string> };
+    const measure = measureFrom(remembered.settings["show"]);
+    // A measure has one plane.
+    const by = measure ? "none" : (remembered.settings["by"] ?? null);
     const dataset = this.#client.dataset(name);
     this.#session?.tiles.close();
     this.#crossfilter.cancel();
@@ -116,8 +122,7 @@ export class Controller {
         },
         onProgress: (done, all) => batch(() => ((state.tilesDone.value = done), (state.tilesAll.value = all))),
         onError: (error) => this.#failed("some tiles could not be loaded", error, () => this.#map && this.#look()),
-      }, by ?? undefined);
-      const remembered = from === "keep" ? decodeView(location.hash) : { camera: null, selection: EVERYTHING, settings: {} };
+      }, { by, measure });
       this.#session = { dataset, tiles, history: new History(remembered.selection) };
       batch(() => {
         state.answer.value = null;
@@ -125,6 +130,7 @@ export class Controller {
         state.rowList.value = null;
         state.hover.value = null;
         state.colourBy.value = by;
+        state.measure.value = measure;
         state.selection.value = remembered.selection;
         state.look.value = lookFrom(remembered.settings, stats.categories.length > 0 && stats.by !== null);
         state.charts.value = chartsFrom(inferCharts(stats), remembered.settings, remembered.selection);
@@ -141,12 +147,22 @@ export class Controller {
   }
 
   /** Another column makes the categories, or none does; everything else stays, but for what was hidden of the old ones. */
-  async colourBy(column: string | null): Promise<void> {
+  async colourBy(column: string): Promise<void> {
+    await this.#reopen({ by: column, show: "" }, column === "none");
+  }
+
+  /** Pixels show an aggregate of a column; null for how many points they have. */
+  async show(measure: Measure | null): Promise<void> {
+    await this.#reopen({ by: "", show: measureToText(measure) }, measure !== null);
+  }
+
+  async #reopen(change: Record<string, string>, isRamp: boolean): Promise<void> {
     const { value: stats } = state.stats;
     if (!stats) return;
     const { palette } = state.look.value;
-    const fits = column === "none" ? (palette === "categories" ? "viridis" : palette) : "categories";
-    const settings = { ...settingsOf(stats), by: column ?? "", palette: fits };
+    const fits = isRamp ? (palette === "categories" ? "viridis" : palette) : "categories";
+    // Counts at the ends of a scale mean nothing to other numbers.
+    const settings = { ...settingsOf(stats), palette: fits, span: "", ...change };
     const selection = { ...state.selection.value, hidden: [] };
     history.replaceState(null, "", `#${encodeView({ camera: this.#camera, selection, settings })}`);
     await this.open(stats.name, "keep");
@@ -250,7 +266,9 @@ export class Controller {
     const pixel = state.showingMarkers.value ? null : tiles.nearest(at.tile, at.pixel, visible, state.spread.value);
     const counts = pixel ? tiles.counts(at.tile)?.countsAt(pixel[0], pixel[1]) : undefined;
     const seen = counts?.map((count, c) => ((visible[c] ?? true) ? count : 0));
-    const hover = seen?.some((count) => count > 0) ? { x: at.x, y: at.y, counts: seen } : null;
+    const tile = tiles.counts(at.tile);
+    const value = pixel && tile instanceof ValueTile ? tile.valueAt(pixel[0], pixel[1]) : null;
+    const hover: state.Hover | null = seen?.some((count) => count > 0) ? { x: at.x, y: at.y, counts: seen, ...(value === null ? {} : { value }) } : null;
     state.hover.value = hover;
     this.#restTimer.forget();
     if (hover && pixel) this.#restTimer.after(REST_MS, (signal) => this.#nameRows(hover, at.tile, pixel, signal));

@@ -34,6 +34,11 @@ export function percent(part: number, total: number): string {
   return share >= 99.95 && part < total ? ">99.9%" : share > 0 && share < 0.1 ? "<0.1%" : `${trim(share.toFixed(share < 10 ? 1 : 0))}%`;
 }
 
+/** A value of an aggregate: a number, or a time in microseconds. */
+export function measured(value: number, column: Column, span: number): string {
+  return column.type === "timestamp" ? time(value / 1000, span / 1000) : compact(Number(value.toPrecision(4)));
+}
+
 /** A duration: 4 ms, 310 ms, 1.2 s. */
 export function duration(ms: number): string {
   return ms < 999.5 ? `${Math.max(1, Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`;

@@ -14,6 +14,7 @@ import {
   type CrossfilterAnswer,
   type DatasetEntry,
   type Histogram,
+  type Measure,
   type RangeBin,
   type Row,
   type ScaleName,
@@ -64,6 +65,8 @@ export interface Hover {
   readonly y: number;
   /** Visible counts per category, or of the only plane. */
   readonly counts: readonly number[];
+  /** The value of the measure, where there is one. */
+  readonly value?: number;
   /** A marker's row. */
   readonly row?: Row;
   /** Some of the rows under a pixel on which the pointer rests. */
@@ -89,6 +92,8 @@ export const datasets = signal<readonly DatasetEntry[]>([]);
 export const stats = signal<Stats | null>(null);
 /** The column that makes the categories, as asked for: `none` for totals, null for the dataset's own. */
 export const colourBy = signal<string | null>(null);
+/** What pixels show instead of how many points they have; null for counts. */
+export const measure = signal<Measure | null>(null);
 export const selection = signal<Selection>(EVERYTHING);
 export const canUndo = signal(false);
 export const canRedo = signal(false);
@@ -158,6 +163,8 @@ export const selectedInView = computed<number | null>(() => {
 
 /** Radius by which points are enlarged now: sparse maps would be missed in single pixels. */
 export const spread = computed<number>(() => {
+  // Counts of neighbours add up; values don't.
+  if (measure.value !== null) return 0;
   if (look.value.spread !== null) return look.value.spread;
   const selected = selectedInView.value ?? 0;
   return selected > SPARSE_MAX ? 0 : selected > VERY_SPARSE_MAX ? 1 : 2;

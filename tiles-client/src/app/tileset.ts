@@ -9,11 +9,15 @@ import {
   TileCache,
   createScale,
   isAbort,
+  valueScale,
   type CountTile,
   type Dataset,
   type Distribution,
+  type Measure,
+  type Quality,
   type Style,
   type TileId,
+  type ValueLegend,
 } from "../core/index.js";
 import type { Placed } from "../maplibre/index.js";
 import type { Look } from "./state.js";
@@ -27,8 +31,22 @@ const PATIENCE_MS = 200;
 /** Zoom levels to look up and down for something to draw while a tile is awaited. */
 const FALLBACK_LEVELS = 4;
 
+/** The server keeps an estimate of colours fresh for two seconds. */
+const PREVIEW_MS = 2100;
+
 /** Pixels around a click in which points are looked for. */
 const REACH = 4;
+
+/** What the tiles count, or measure. */
+export interface Subject {
+  /** The column that makes the planes; null for the dataset's own, `none` for totals. */
+  readonly by: string | null;
+  /** What pixels show instead of counts. */
+  readonly measure: Measure | null;
+}
+
+/** What the colours of a zoom are made from. */
+type Source = Distribution | ValueLegend;
 
 export interface Wanted {
   readonly id: TileId;
@@ -43,8 +61,8 @@ export interface TileSetEvents {
 
 export class TileSet {
   readonly #cache = new TileCache();
-  readonly #distributions = new Map<string, Distribution>();
-  readonly #shadings = new Map<Distribution, Shading>();
+  readonly #distributions = new Map<string, Source>();
+  readonly #shadings = new Map<Source, Shading>();
   /** The newest tile that was ever shown per place, whatever its filter. */
   #latest = new Map<string, CountTile>();
   #wanted: readonly Wanted[] = [];
@@ -55,14 +73,15 @@ export class TileSet {
   #generation = new AbortController();
   #running = new Set<string>();
   #failed = new Set<string>();
-  #styleFor: ((distribution: Distribution) => Shading) | null = null;
+  /** Whether the colours on screen are an estimate. */
+  #refining = false;
+  #styleFor: ((source: Source) => Shading) | null = null;
 
   constructor(
     readonly dataset: Dataset,
     readonly version: string,
     readonly events: TileSetEvents,
-    /** The column that makes the planes; undefined for the dataset's own, `none` for totals. */
-    readonly by?: string,
+    readonly subject: Subject = { by: null, measure: null },
   ) {}
 
   /** The tiles in view, nearest to the middle first. All of one zoom. */
@@ -90,6 +109,7 @@ export class TileSet {
     this.#generation = new AbortController();
     this.#running.clear();
     this.#failed.clear();
+    this.#refining = false;
     this.#filter = filter;
     this.#since = performance.now();
     this.#pump();
@@ -98,7 +118,8 @@ export class TileSet {
 
   /** New colours: no request. */
   restyle(look: Look, style: (look: Look) => Style): void {
-    this.#styleFor = (distribution) => new Shading(createScale(look.how, distribution, look.span ?? undefined), style(look));
+    const span = look.span ?? undefined;
+    this.#styleFor = (source) => new Shading("ramp_values" in source ? valueScale(look.how, source, span) : createScale(look.how, source, span), style(look));
     this.#shadings.clear();
     this.events.onChange();
   }
@@ -182,7 +203,8 @@ export class TileSet {
     const missing = this.#wanted.filter(({ id }) => !this.#cache.peek(this.#tileKey(id, this.#filter)));
     const places = new Set(missing.map(({ id }) => place(id)));
     const all = new Set(this.#wanted.map(({ id }) => place(id))).size;
-    this.events.onProgress(all - places.size, all);
+    // Colours that are an estimate count as one more thing to come.
+    this.events.onProgress(all - places.size, all + (this.#refining ? 1 : 0));
     const zoom = this.#zoom;
     if (this.#wanted.length > 0 && !this.#distributions.has(this.#distributionKey(zoom, this.#filter))) this.#loadDistribution(zoom);
     for (const { id } of missing) {
@@ -199,7 +221,7 @@ export class TileSet {
     const key = this.#tileKey(id, this.#filter);
     const filter = this.#filter;
     this.#run(key, async (signal) => {
-      const tile = await this.#cache.load(key, (inner) => this.dataset.countTile(id, this.#query(filter), inner), signal);
+      const tile = await this.#cache.load(key, (inner) => this.#fetchTile(id, filter, inner), signal);
       this.#remember(id, tile);
     });
   }
@@ -208,16 +230,40 @@ export class TileSet {
     const filter = this.#filter;
     const key = this.#distributionKey(zoom, filter);
     this.#run(key, async (signal) => {
-      const { distribution } = await this.dataset.legend({ zoom, ...this.#query(filter) }, signal);
-      this.#distributions.set(key, distribution);
-      this.#distributions.set(`last/${zoom}`, distribution);
-      forgetBeyond(this.#distributions, DISTRIBUTIONS_MAX);
-      forgetBeyond(this.#shadings, DISTRIBUTIONS_MAX);
+      let quality: Quality = "preview";
+      while (quality === "preview") {
+        const legend = await this.#fetchLegend(zoom, filter, signal);
+        quality = legend.quality;
+        this.#distributions.set(key, legend.source);
+        this.#distributions.set(`last/${zoom}`, legend.source);
+        forgetBeyond(this.#distributions, DISTRIBUTIONS_MAX);
+        forgetBeyond(this.#shadings, DISTRIBUTIONS_MAX);
+        if (quality === "preview") {
+          // Counts are exact already; their colours are an estimate, to be seen at once and replaced by and by.
+          this.#refining = true;
+          this.events.onChange();
+          await pause(PREVIEW_MS, signal);
+        }
+      }
+      this.#refining = false;
     });
   }
 
-  #query(filter: string): { filter?: string; by?: string; v: string } {
-    return { ...(filter ? { filter } : {}), ...(this.by ? { by: this.by } : {}), v: this.version };
+  #fetchTile(id: TileId, filter: string, signal: AbortSignal): Promise<CountTile> {
+    const { by, measure } = this.subject;
+    const query = { ...(filter ? { filter } : {}), v: this.version };
+    return measure ? this.dataset.valueTile(id, measure, query, signal) : this.dataset.countTile(id, { ...query, ...(by ? { by } : {}) }, signal);
+  }
+
+  async #fetchLegend(zoom: number, filter: string, signal: AbortSignal): Promise<{ source: Source; quality: Quality }> {
+    const { by, measure } = this.subject;
+    const query = { zoom, ...(filter ? { filter } : {}), v: this.version };
+    if (measure) {
+      const legend = await this.dataset.valueLegend({ ...query, ...measure }, signal);
+      return { source: legend, quality: legend.quality ?? "exact" };
+    }
+    const legend = await this.dataset.legend({ ...query, ...(by ? { by } : {}) }, signal);
+    return { source: legend.distribution, quality: legend.quality ?? "exact" };
   }
 
   #run(key: string, job: (signal: AbortSignal) => Promise<void>): void {
@@ -261,6 +307,16 @@ export class TileSet {
 /** Two screens of tiles. */
 const LATEST_MAX = 128;
 const DISTRIBUTIONS_MAX = 64;
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    }, { once: true });
+  });
+}
 
 function place({ z, x, y }: TileId): string {
   return `${z}/${x}/${y}`;

@@ -7,7 +7,8 @@ import type { Bounds, TileId } from "./mercator.js";
 import { decodeNpy } from "./npy.js";
 import { fetchOk } from "./problem.js";
 import { CountTile } from "./tile.js";
-import type { Catalog, ColumnRequest, CrossfilterAnswer, CrossfilterRequest, Histogram, Legend, Points, Stats, TileJson } from "./types.js";
+import { ValueTile } from "./values.js";
+import type { Catalog, ColumnRequest, CrossfilterAnswer, CrossfilterRequest, Histogram, Legend, Measure, Points, Stats, TileJson, ValueLegend } from "./types.js";
 
 type Query = Readonly<Record<string, string | number | undefined>>;
 
@@ -106,7 +107,22 @@ export class Dataset {
   async countTile(id: TileId, query: { filter?: string; by?: string; v?: string } = {}, signal?: AbortSignal): Promise<CountTile> {
     const response = await fetchOk(this.countTileUrl(id, query), signal ? { signal } : {});
     const { shape, data } = decodeNpy(await response.arrayBuffer());
+    if (data instanceof Float64Array) throw new Error("a count tile holds whole numbers, got <f8");
     return new CountTile(id, shape, data);
+  }
+
+  /** The values of a measure in a tile's pixels. */
+  async valueTile({ z, x, y }: TileId, { agg, column }: Measure, query: { filter?: string; v?: string } = {}, signal?: AbortSignal): Promise<ValueTile> {
+    const url = `${this.client.base}${this.#path}/${z}/${x}/${y}.npy${queryString({ ...query, agg, column })}`;
+    const response = await fetchOk(url, signal ? { signal } : {});
+    const { data } = decodeNpy(await response.arrayBuffer());
+    if (!(data instanceof Float64Array)) throw new Error("a tile of values holds <f8, got whole numbers");
+    return new ValueTile({ z, x, y }, data);
+  }
+
+  /** What the values of a measure mean, by rank: linear and logarithmic scales follow from its ends. */
+  valueLegend(query: Measure & { filter?: string; zoom: number; v?: string }, signal?: AbortSignal): Promise<ValueLegend> {
+    return this.client.get(`${this.#path}/legend.json`, { ...query, how: "eq_hist" }, signal);
   }
 }
 

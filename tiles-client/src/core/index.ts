@@ -14,3 +14,4 @@ export * from "./tile.js";
 export * from "./tiles.js";
 export * from "./types.js";
 export * from "./url.js";
+export * from "./values.js";

@@ -1,5 +1,5 @@
 /**
- * Reads NumPy's .npy format, versions 1 and 2, as far as count tiles use it: u16 or u32, little endian, C order.
+ * Reads NumPy's .npy format, versions 1 and 2, as far as tiles use it: u16, u32 or f64, little endian, C order.
  * Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
  */
 
@@ -7,7 +7,7 @@ export interface NpyArray {
   /** Sizes per axis, outermost first. */
   readonly shape: readonly number[];
   /** The values in C order. A view into the input, not a copy, wherever alignment allows. */
-  readonly data: Uint16Array | Uint32Array;
+  readonly data: Uint16Array | Uint32Array | Float64Array;
 }
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59] as const;
@@ -29,13 +29,14 @@ export function decodeNpy(buffer: ArrayBuffer): NpyArray {
     .filter((size) => size.trim() !== "")
     .map(Number);
   const count = shape.reduce((product, size) => product * size, 1);
-  const width = descr === "<u2" ? 2 : descr === "<u4" ? 4 : 0;
-  if (width === 0) throw new Error(`unsupported .npy type ${descr ?? "(none)"}: expected <u2 or <u4`);
+  const width = { "<u2": 2, "<u4": 4, "<f8": 8 }[descr ?? ""];
+  if (width === undefined) throw new Error(`unsupported .npy type ${descr ?? "(none)"}: expected <u2, <u4 or <f8`);
   if (bytes.length - start !== count * width) {
     throw new Error(`cut .npy array: ${bytes.length - start} bytes of data, expected ${count * width}`);
   }
   // Typed arrays need aligned offsets. NumPy pads headers to 64 bytes, so the copy is the exception.
   const aligned = start % width === 0 ? buffer : buffer.slice(start);
   const offset = start % width === 0 ? start : 0;
-  return { shape, data: width === 2 ? new Uint16Array(aligned, offset, count) : new Uint32Array(aligned, offset, count) };
+  const ArrayType = width === 2 ? Uint16Array : width === 4 ? Uint32Array : Float64Array;
+  return { shape, data: new ArrayType(aligned, offset, count) };
 }

@@ -67,12 +67,33 @@ export interface Distribution {
   readonly pixels: readonly number[];
 }
 
+/** Whether colours are final, or an estimate from a few tiles that a later answer replaces. */
+export type Quality = "exact" | "preview";
+
 export interface Legend {
   readonly zoom: number;
+  readonly quality?: Quality;
   readonly how: string;
   readonly categories: readonly Category[];
   readonly stops: readonly { readonly count: number; readonly intensity: number }[];
   readonly distribution: Distribution;
+}
+
+/** What a pixel shows instead of how many points it has. */
+export interface Measure {
+  readonly agg: "mean" | "sum" | "min" | "max";
+  readonly column: string;
+}
+
+/** The legend of a measure. Times are in microseconds since 1970. */
+export interface ValueLegend {
+  readonly zoom: number;
+  readonly quality?: Quality;
+  readonly how: string;
+  /** The values of even intensities, ascending. */
+  readonly ramp_values: readonly number[];
+  /** Over the pixels of the whole zoom that have a value; both ends are null where none has. */
+  readonly distribution: { readonly lowest: number; readonly highest: number; readonly pixels: number };
 }
 
 export interface RangeBin {

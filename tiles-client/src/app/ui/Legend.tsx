@@ -1,8 +1,8 @@
 /** The categories: what the colours mean, how many points of each are in view, and which of them are drawn. */
 
-import { categoryKey, type Category, type Scale } from "../../core/index.js";
+import { categoryKey, valueOf, type Category, type Scale } from "../../core/index.js";
 import type { Controller } from "../controller.js";
-import { compact, count, title } from "../format.js";
+import { compact, count, measured, title } from "../format.js";
 import * as state from "../state.js";
 
 /** Counts written beside the colour scale. */
@@ -13,25 +13,28 @@ function CountScale({ controller }: { controller: Controller }) {
   const shading = state.shading.value;
   if (!shading || shading.scale.max === 0 || state.showingMarkers.value) return null;
   const { scale, style } = shading;
+  const { value: measure } = state.measure;
+  const column = state.stats.value?.columns.find(({ name }) => name === measure?.column);
+  const tell = (amount: number): string => (measure && column ? measured(valueOf(amount), column, valueOf(scale.max) - valueOf(scale.min)) : compact(amount));
   const stops = TICKS.map((intensity) => ({ intensity, count: countAt(scale, intensity) }));
-  const shown = stops.filter(({ count }, k) => k === 0 || compact(count) !== compact(stops[k - 1]?.count ?? 0));
+  const shown = stops.filter(({ count }, k) => k === 0 || tell(count) !== tell(stops[k - 1]?.count ?? 0));
   const gradient =
     style.kind === "ramp"
       ? style.ramp.filter((_, k) => k % 16 === 0 || k === style.ramp.length - 1).map(([r, g, b]) => `rgb(${r} ${g} ${b})`)
       : [`rgb(from var(--ink) r g b / ${style.minAlpha / 255})`, "var(--ink)"];
   return (
-    <div class="count-scale" aria-label={`Colour scale: ${count(scale.min)} to ${count(scale.max)} points per pixel`} role="img">
+    <div class="count-scale" aria-label={measure ? `Colour scale: ${tell(scale.min)} to ${tell(scale.max)}` : `Colour scale: ${count(scale.min)} to ${count(scale.max)} points per pixel`} role="img">
       <div class="count-ramp" style={{ background: `linear-gradient(90deg, ${gradient.join(", ")})` }} />
       <div class="axis">
         {shown.map(({ intensity, count: amount }) => (
           <span key={intensity} class={intensity === 0 ? "is-first" : intensity === 1 ? "is-last" : ""} style={{ left: `${100 * intensity}%` }}>
-            {compact(amount)}
+            {tell(amount)}
           </span>
         ))}
       </div>
       <div class="count-note">
-        <span>points per pixel</span>
-        <button type="button" class="text-button" aria-pressed={state.look.value.span !== null} title="Keep these counts for these colours, whatever the view and the filter" onClick={() => controller.fixScale()}>
+        <span>{measure ? `${measure.agg} of ${title(measure.column)} in a pixel` : "points per pixel"}</span>
+        <button hidden={measure !== null} type="button" class="text-button" aria-pressed={state.look.value.span !== null} title="Keep these counts for these colours, whatever the view and the filter" onClick={() => controller.fixScale()}>
           {state.look.value.span === null ? "fix scale" : "scale fixed"}
         </button>
       </div>

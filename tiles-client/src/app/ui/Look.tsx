@@ -1,7 +1,7 @@
 /** How counts become colours: scale, palette, opacity, and when single points appear. */
 
 import { useSignal } from "@preact/signals";
-import { CMAPS, cmapColors, type Column, type ScaleName } from "../../core/index.js";
+import { CMAPS, cmapColors, type Column, type Measure, type ScaleName } from "../../core/index.js";
 import type { Controller } from "../controller.js";
 import { compact, title } from "../format.js";
 import * as state from "../state.js";
@@ -27,6 +27,15 @@ export function LookControls({ controller }: { controller: Controller }) {
   const open = useSignal(false);
   const stats = state.stats.value;
   const hasCategories = stats?.by != null;
+  const { value: measure } = state.measure;
+  const measurable = (stats?.columns ?? []).filter((column) => isMeasurable(column, measure?.agg));
+  const choose = (name: string, wish: string | undefined): void => {
+    const agg = AGGREGATES.find((known) => known === name);
+    const columns = (stats?.columns ?? []).filter((column) => isMeasurable(column, agg));
+    // A time cannot be added up: then it is the first number.
+    const column = columns.find((one) => one.name === wish) ?? columns[0];
+    void controller.show(agg && column ? { agg, column: column.name } : null);
+  };
   const groupings = (stats?.columns ?? []).filter(isGrouping);
   return (
     <section class="card" aria-label="Colours">
@@ -40,7 +49,25 @@ export function LookControls({ controller }: { controller: Controller }) {
       </header>
       {open.value && (
         <div class="form">
-          <label class="choice">
+          <div class="choice">
+            <span id="show-label">A pixel shows</span>
+            <div class="pair">
+              <select class="select" aria-labelledby="show-label" value={measure?.agg ?? "count"} onChange={(event) => choose(event.currentTarget.value, measure?.column ?? measurable[0]?.name)}>
+                <option value="count">number of points</option>
+                {measurable.length > 0 && AGGREGATES.map((agg) => <option key={agg} value={agg}>{agg} of</option>)}
+              </select>
+              {measure && (
+                <select class="select" aria-label="Column" value={measure.column} onChange={(event) => choose(measure.agg, event.currentTarget.value)}>
+                  {measurable.map(({ name }) => (
+                    <option key={name} value={name}>
+                      {title(name)}
+                    </option>
+                  ))}
+                </select>
+              )}
+            </div>
+          </div>
+          <label class="choice" hidden={measure !== null}>
             <span>Colour by</span>
             <select class="select" value={state.colourBy.value ?? stats?.by ?? "none"} onChange={(event) => void controller.colourBy(event.currentTarget.value)}>
               {groupings.map(({ name }) => (
@@ -59,7 +86,7 @@ export function LookControls({ controller }: { controller: Controller }) {
             ))}
           </div>
           <div class="palettes" role="radiogroup" aria-label="Palette">
-            {hasCategories && <Swatches name="categories" colors={(state.stats.value?.categories ?? []).map(({ color }) => color)} hard controller={controller} />}
+            {hasCategories && measure === null && <Swatches name="categories" colors={(state.stats.value?.categories ?? []).map(({ color }) => color)} hard controller={controller} />}
             {CMAPS.map((name) => (
               <Swatches key={name} name={name} colors={cmapColors(name).filter((_, k) => k % 32 === 0 || k === 255).map(([r, g, b]) => `rgb(${r} ${g} ${b})`)} controller={controller} />
             ))}
@@ -100,6 +127,13 @@ export function LookControls({ controller }: { controller: Controller }) {
       )}
     </section>
   );
+}
+
+const AGGREGATES = ["mean", "sum", "min", "max"] as const;
+
+/** Numbers can be added up; of times there is only an earliest and a latest. */
+function isMeasurable({ type, hot }: Column, agg: Measure["agg"] | undefined): boolean {
+  return hot !== false && (type === "integer" || type === "float" || (type === "timestamp" && (agg === "min" || agg === "max")));
 }
 
 /** Whether a column's values make sensible categories; the server gives colours to the most frequent and calls the rest "other". */

@@ -2,7 +2,7 @@
 
 import type { Row, Stats } from "../../core/index.js";
 import type { Controller } from "../controller.js";
-import { cell, count, title } from "../format.js";
+import { cell, count, number, timeFull, title } from "../format.js";
 import { tellingCells } from "../rows.js";
 import * as state from "../state.js";
 import { IconButton } from "./icons.js";
@@ -63,11 +63,21 @@ export function Tooltip() {
       </div>
     );
   }
+  const measure = state.measure.value;
+  const measuredColumn = stats.columns.find(({ name }) => name === measure?.column);
   const total = hover.counts.reduce((sum, amount) => sum + amount, 0);
   const named = stats.by === null ? [] : hover.counts.map((amount, c) => ({ amount, category: stats.categories[c] })).filter(({ amount }) => amount > 0).sort((a, b) => b.amount - a.amount);
   return (
     <div class="tooltip" style={style}>
-      <strong>{count(total)}</strong> {total === 1 ? "point" : "points"} in this pixel
+      {hover.value !== undefined && measure && measuredColumn ? (
+        <>
+          <strong>{measuredColumn.type === "timestamp" ? timeFull(hover.value / 1000) : number(hover.value)}</strong> {measure.agg} of {title(measure.column)} here
+        </>
+      ) : (
+        <>
+          <strong>{count(total)}</strong> {total === 1 ? "point" : "points"} in this pixel
+        </>
+      )}
       {named.length > 0 && (
         <ul>
           {named.slice(0, TOOLTIP_ROWS).map(({ amount, category }) => (
@@ -87,7 +97,7 @@ export function Tooltip() {
           ))}
         </ol>
       )}
-      {hover.rows && total > hover.rows.length && <div class="muted">click for all {count(total)}</div>}
+      {hover.rows && !measure && total > hover.rows.length && <div class="muted">click for all {count(total)}</div>}
     </div>
   );
 }
