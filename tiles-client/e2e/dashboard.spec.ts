@@ -441,3 +441,96 @@ test("a pixel shows the mean of a column, told exactly, and recolours without a 
   await expect(page.locator(".legend li").first()).toBeVisible();
   await expect.poll(() => page.url()).not.toContain("show=");
 });
+
+test("a brush is resized, moved and cleared by hand; axes switch between linear and logarithmic", async ({ dashboard, stats }) => {
+  const { page } = dashboard;
+  await dashboard.open("#d=towers&b.range=1000..4000");
+  const surface = page.locator(".range[data-column=range] .range-surface");
+  await surface.scrollIntoViewIfNeeded();
+  const box = await surface.boundingBox();
+  const chosen = await page.locator(".range[data-column=range] .brush").boundingBox();
+  if (!box || !chosen) throw new Error("the range histogram has no brush");
+  const y = box.y + 30;
+  const drag = async (from: number, to: number): Promise<readonly [number, number]> => {
+    const before = page.url();
+    await page.mouse.move(from, y);
+    await page.mouse.down();
+    await page.mouse.move(to, y, { steps: 4 });
+    await page.mouse.up();
+    await expect.poll(() => page.url()).not.toBe(before);
+    const [lo, hi] = (/b\.range=([\d.]+)\.\.([\d.]+)/.exec(page.url()) ?? []).slice(1).map(Number);
+    return [lo ?? Number.NaN, hi ?? Number.NaN];
+  };
+  const [left, right] = [chosen.x, chosen.x + chosen.width];
+  const resized = await drag(right, right + 40);
+  expect(resized[0], "the other end stays").toBe(1000);
+  expect(resized[1]).toBeGreaterThan(4000);
+  const moved = await drag((left + right) / 2, (left + right) / 2 - 30);
+  expect(moved[0]).toBeLessThan(1000);
+  expect(moved[1]).toBeLessThan(resized[1]);
+  const selected = await dashboard.selected();
+  expect(selected).toBeLessThan(stats.rows);
+  await page.mouse.click(box.x + 0.97 * box.width, y);
+  await expect.poll(() => dashboard.selected()).toBe(stats.rows);
+
+  const scales: unknown[] = [];
+  page.on("request", (request) => {
+    if (!request.url().endsWith("/crossfilter")) return;
+    const { columns } = request.postDataJSON() as { columns: { column: string; scale?: string }[] };
+    scales.push(columns.find(({ column }) => column === "range")?.scale);
+  });
+  const bars = page.locator(".range[data-column=range] canvas");
+  const picture = async (): Promise<string> => bars.evaluate((canvas: HTMLCanvasElement) => canvas.toDataURL());
+  let before = await picture();
+  for (const [name, asked] of [["Range: logarithmic counts", []], ["Range: logarithmic values", ["linear"]]] as const) {
+    scales.length = 0;
+    await page.getByRole("button", { name }).click();
+    await expect.poll(picture).not.toBe(before);
+    before = await picture();
+    expect(scales).toEqual(asked);
+  }
+});
+
+test("a lasso selects what the API selects in the same ring", async ({ dashboard, stats }) => {
+  const { page } = dashboard;
+  await dashboard.open("#at=1.5/25/10&markers=0");
+  await page.getByRole("button", { name: "Select with a lasso" }).click();
+  await page.mouse.move(620, 200);
+  await page.mouse.down();
+  for (const [x, y] of [[760, 190], [830, 300], [700, 360], [610, 300]] as const) await page.mouse.move(x, y, { steps: 6 });
+  await page.mouse.up();
+  await dashboard.idle();
+  await expect.poll(() => page.url()).toContain("area=");
+  const corners = (/area=([^&]+)/.exec(decodeURIComponent(page.url()))?.[1] ?? "").split(",").map((corner) => corner.split(";"));
+  expect(corners.length).toBeGreaterThan(8);
+  const ring = [...corners, corners[0] ?? []].map((corner) => corner.join(" ")).join(", ");
+  const response = await fetch(`${url()}/towers/stats?filter=${encodeURIComponent(`S_INTERSECTS(geometry, POLYGON((${ring})))`)}`);
+  const { rows } = (await response.json()) as { rows: number };
+  expect(rows).toBeGreaterThan(0);
+  expect(rows).toBeLessThan(stats.rows);
+  await expect.poll(() => dashboard.selected()).toBe(rows);
+});
+
+test("a marker tells its row", async ({ dashboard, dataset }) => {
+  const { page } = dashboard;
+  await dashboard.open("#at=9/48.14/11.57&markers=5000");
+  const spot = await page.waitForFunction(() => {
+    const map = window.pointillist?.map as { queryRenderedFeatures(options: { layers: string[] }): { geometry: { coordinates: [number, number] } }[]; project(at: [number, number]): { x: number; y: number } };
+    for (const { geometry } of map.queryRenderedFeatures({ layers: ["markers"] })) {
+      const { x, y } = map.project(geometry.coordinates);
+      if (x > 420 && x < 900 && y > 80 && y < 600) return { x, y, at: geometry.coordinates };
+    }
+    return null;
+  });
+  const marker = await spot.jsonValue();
+  if (!marker) throw new Error("no marker is in view");
+  await page.mouse.move(marker.x - 5, marker.y);
+  await page.mouse.move(marker.x, marker.y);
+  await expect(page.locator(".tooltip dl")).toContainText("Radio");
+  const shown = await page.locator(".tooltip dl > div").allInnerTexts();
+  const pairs = new Map(shown.map((line) => line.split("\n") as [string, string]));
+  // Rows around there, one of which it must be.
+  const [lon, lat] = marker.at;
+  const { rows } = await dataset.points({ bbox: [lon - 0.02, lat - 0.02, lon + 0.02, lat + 0.02], limit: 1000 });
+  expect(rows.some((row) => row["radio"] === pairs.get("Radio") && String(row["range"]) === pairs.get("Range") && String(row["samples"]) === pairs.get("Samples"))).toBe(true);
+});

@@ -24,6 +24,8 @@ interface Drag {
   readonly kind: "new" | "move" | "lo" | "hi";
   readonly from: number;
   readonly brush: readonly [number, number];
+  /** The values at its ends when the drag began. */
+  readonly given: RangeBrush | null;
 }
 
 export function RangeChart({ chart, controller }: { chart: state.Chart; controller: Controller }) {
@@ -64,9 +66,12 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
     return box && box.width > 0 ? Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)) : 0;
   };
 
-  const apply = (lo: number, hi: number): void => {
+  /** An end that is not dragged keeps its very value, unless the other one passes it. */
+  const apply = (lo: number, hi: number, still: { end: "lo" | "hi"; of: RangeBrush | null } | null = null): void => {
     const [low, high] = [axis.snap(Math.min(lo, hi)), axis.snap(Math.max(lo, hi))];
-    controller.brush(column.name, { kind: "range", lo: low <= 0 ? null : valueAt(axis.value(low), column), hi: high >= 1 ? null : valueAt(axis.value(high), column) }, `brush ${column.name}`);
+    const ends = { lo: low <= 0 ? null : valueAt(axis.value(low), column), hi: high >= 1 ? null : valueAt(axis.value(high), column) };
+    if (still?.of && lo <= hi) ends[still.end] = still.of[still.end];
+    controller.brush(column.name, { kind: "range", ...ends }, `brush ${column.name}`);
   };
 
   const onPointerDown = (event: PointerEvent): void => {
@@ -74,7 +79,7 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
     surface.current?.setPointerCapture(event.pointerId);
     const at = share(event);
     const kind = !brush ? "new" : Math.abs(at - brush[0]) < GRIP ? "lo" : Math.abs(at - brush[1]) < GRIP ? "hi" : at > brush[0] && at < brush[1] ? "move" : "new";
-    drag.current = { kind, from: at, brush: brush ?? [at, at] };
+    drag.current = { kind, from: at, brush: brush ?? [at, at], given: given?.kind === "range" ? given : null };
     controller.settle();
     hoverBin.value = null;
   };
@@ -90,8 +95,8 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
     if (Math.abs(at - held.from) < CLICK_SHARE && held.kind === "new") return;
     const [lo, hi] = held.brush;
     if (held.kind === "new") apply(held.from, at);
-    else if (held.kind === "lo") apply(at, hi);
-    else if (held.kind === "hi") apply(lo, at);
+    else if (held.kind === "lo") apply(at, hi, { end: "hi", of: held.given });
+    else if (held.kind === "hi") apply(lo, at, { end: "lo", of: held.given });
     else {
       const by = Math.max(-lo, Math.min(1 - hi, at - held.from));
       apply(lo + by, hi + by);
@@ -114,8 +119,9 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
     } else if (by !== undefined) {
       event.preventDefault();
       const clamp = (value: number, least: number, most: number): number => Math.max(least, Math.min(most, value));
-      if (end === "lo") apply(clamp(lo + by, 0, hi - step), hi);
-      else apply(lo, clamp(hi + by, lo + step, 1));
+      const of = given?.kind === "range" ? given : null;
+      if (end === "lo") apply(clamp(lo + by, 0, hi - step), hi, { end: "hi", of });
+      else apply(lo, clamp(hi + by, lo + step, 1), { end: "lo", of });
     }
   };
 
