@@ -45,18 +45,31 @@ const TILE: usize = 256;
 const DARK: (&str, &str) = ("background", "14181f");
 const LIGHT: (&str, &str) = ("background", "f3f1ec");
 
+/// North-western tiles.
+const ENGLAND: (u8, u32, u32) = (7, 62, 41);
+const LONDON: (u8, u32, u32) = (13, 4092, 2723);
+const GULF: (u8, u32, u32) = (5, 7, 12);
+const HOUSTON: (u8, u32, u32) = (9, 120, 211);
+const AFRICA: (u8, u32, u32) = (5, 17, 16);
+
 #[rustfmt::skip]
-const PICTURES: [Picture; 10] = [
-    Picture { file: "towers-eq_hist", dataset: "towers", corner: (7, 62, 41), style: &[LIGHT, ("min_alpha", "80")] },
-    Picture { file: "towers-log", dataset: "towers", corner: (7, 62, 41), style: &[LIGHT, ("how", "log"), ("min_alpha", "80")] },
-    Picture { file: "towers-cbrt", dataset: "towers", corner: (7, 62, 41), style: &[LIGHT, ("how", "cbrt"), ("min_alpha", "80")] },
-    Picture { file: "towers-linear", dataset: "towers", corner: (7, 62, 41), style: &[LIGHT, ("how", "linear"), ("min_alpha", "80")] },
-    Picture { file: "towers-spread", dataset: "towers", corner: (13, 4092, 2723), style: &[LIGHT, ("spread", "auto"), ("min_alpha", "120")] },
-    Picture { file: "towers-lte-only", dataset: "towers", corner: (7, 62, 41), style: &[LIGHT, ("hide", "GSM,UMTS,NR"), ("min_alpha", "80")] },
-    Picture { file: "ships-eq_hist", dataset: "ships", corner: (5, 7, 12), style: &[DARK, ("min_alpha", "90")] },
-    Picture { file: "ships-fire", dataset: "ships", corner: (5, 7, 12), style: &[DARK, ("cmap", "fire")] },
-    Picture { file: "ships-houston-viridis", dataset: "ships", corner: (10, 241, 422), style: &[DARK, ("cmap", "viridis"), ("how", "log")] },
-    Picture { file: "fires-plasma", dataset: "fires", corner: (4, 8, 7), style: &[DARK, ("cmap", "plasma"), ("spread", "1"), ("how", "cbrt")] },
+const PICTURES: [Picture; 16] = [
+    Picture { file: "towers-eq_hist", dataset: "towers", corner: ENGLAND, style: &[LIGHT, ("min_alpha", "80")] },
+    Picture { file: "towers-log", dataset: "towers", corner: ENGLAND, style: &[LIGHT, ("how", "log"), ("min_alpha", "80")] },
+    Picture { file: "towers-cbrt", dataset: "towers", corner: ENGLAND, style: &[LIGHT, ("how", "cbrt"), ("min_alpha", "80")] },
+    Picture { file: "towers-linear", dataset: "towers", corner: ENGLAND, style: &[LIGHT, ("how", "linear"), ("min_alpha", "80")] },
+    Picture { file: "towers-spread", dataset: "towers", corner: LONDON, style: &[LIGHT, ("spread", "auto"), ("min_alpha", "120")] },
+    Picture { file: "towers-lte-only", dataset: "towers", corner: ENGLAND, style: &[LIGHT, ("hide", "GSM,UMTS,NR"), ("min_alpha", "80")] },
+    Picture { file: "ships-eq_hist", dataset: "ships", corner: GULF, style: &[DARK, ("min_alpha", "90")] },
+    Picture { file: "ships-log", dataset: "ships", corner: GULF, style: &[DARK, ("how", "log"), ("min_alpha", "90")] },
+    Picture { file: "ships-cbrt", dataset: "ships", corner: GULF, style: &[DARK, ("how", "cbrt"), ("min_alpha", "90")] },
+    Picture { file: "ships-linear", dataset: "ships", corner: GULF, style: &[DARK, ("how", "linear"), ("span", "1,200"), ("min_alpha", "90")] },
+    Picture { file: "ships-fire", dataset: "ships", corner: GULF, style: &[DARK, ("cmap", "fire")] },
+    Picture { file: "ships-houston-viridis", dataset: "ships", corner: HOUSTON, style: &[DARK, ("cmap", "viridis")] },
+    Picture { file: "fires-eq_hist", dataset: "fires", corner: AFRICA, style: &[DARK, ("cmap", "plasma"), ("spread", "1")] },
+    Picture { file: "fires-log", dataset: "fires", corner: AFRICA, style: &[DARK, ("cmap", "plasma"), ("spread", "1"), ("how", "log")] },
+    Picture { file: "fires-cbrt", dataset: "fires", corner: AFRICA, style: &[DARK, ("cmap", "plasma"), ("spread", "1"), ("how", "cbrt")] },
+    Picture { file: "fires-linear", dataset: "fires", corner: AFRICA, style: &[DARK, ("cmap", "plasma"), ("spread", "1"), ("how", "linear")] },
 ];
 
 fn main() -> anyhow::Result<()> {
