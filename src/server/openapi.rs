@@ -109,7 +109,9 @@ fn page(datasets: &[String]) -> String {
         if endpoint.method == "get" {
             let example = endpoint.path.replace("{dataset}", dataset).replace("{z}", "0").replace("{x}", "0").replace("{y}", "0");
             let example = if example.ends_with("/histogram") { example + "?column=..." } else { example };
-            page += &format!("<p>Such as <a href=\"{0}\">{0}</a>: <code>{1}</code></p>", escaped(&example), endpoint.media_type);
+            // Relative, so that it leads there behind a proxy's prefix too.
+            let link = format!(".{}", escaped(&example));
+            page += &format!("<p>Such as <a href=\"{link}\">{}</a>: <code>{}</code></p>", escaped(&example), endpoint.media_type);
         }
         let names = endpoint.known.iter().flat_map(|known| known.names());
         let rows: String = names.map(|name| format!("<tr><td><code>{name}</code><td>{}", escaped(described(name)))).collect();
