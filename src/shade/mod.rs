@@ -10,6 +10,7 @@
 //! This module knows nothing of tiles' addresses, of requests, of how points were counted or of how images are encoded.
 //! The formulas are Datashader's; what differs, and why, is said where it differs.
 
+mod agg;
 mod canvas;
 mod cmap;
 mod color;
@@ -18,10 +19,12 @@ mod legend_image;
 mod normalize;
 mod sample;
 mod shader;
+mod span;
 mod spread;
 mod style;
 mod values;
 
+pub use agg::Agg;
 pub use cmap::Cmap;
 pub use color::{Category, CategoryKind, Rgb};
 pub use legend::{Legend, LegendAggregate, LegendCategory, Level, Stop};
@@ -29,8 +32,9 @@ pub use legend_image::{LegendImage, legend_image, number_label};
 pub use normalize::Normalization;
 pub use sample::{auto_spread, estimated_distribution};
 pub use shader::Shader;
+pub use span::Span;
 pub use spread::{SPREAD_PIXELS_MAX, SpreadDensity, halo, spread};
-pub use style::{Agg, How, Normalize, Span, Spread, Style, StyleError};
+pub use style::{How, Normalize, Spread, Style, StyleError};
 pub use values::ValueShader;
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! `s(d)` the scale, intensity is `(s - s0) / (s1 - s0)`, where `s0` and `s1` are the scale's values at the lowest and
 //! the highest count; where those are one count, intensity is 1.
 
-use super::style::{How, Span};
+use super::span::Span;
+use super::style::How;
 use crate::engine::{Distribution, ValueDistribution};
 
 /// Bins of Datashader's equalised histogram (`eq_hist(nbins=256*256)`).

@@ -2,13 +2,13 @@
 //!
 //! A style knows words, not data: whether a column or a category exists is asked where the dataset is known.
 
+use super::agg::Agg;
 use super::cmap::Cmap;
 use super::color::Rgb;
+use super::span::Span;
 use super::spread::SPREAD_PIXELS_MAX;
-use crate::engine::Measure;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::hash::{Hash, Hasher};
 use thiserror::Error;
 
 /// Entries in `colors=` and in `hide=`. A dictionary column of one byte has at most 256 categories with null and other.
@@ -54,84 +54,6 @@ impl How {
             How::Cbrt => "cbrt",
             How::Linear => "linear",
         }
-    }
-}
-
-/// What a pixel's value is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum Agg {
-    /// Points; of a column, points with a value.
-    #[default]
-    Count,
-    Sum,
-    Mean,
-    Min,
-    Max,
-}
-
-impl Agg {
-    pub const ALL: [Agg; 5] = [Agg::Count, Agg::Sum, Agg::Mean, Agg::Min, Agg::Max];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Agg::Count => "count",
-            Agg::Sum => "sum",
-            Agg::Mean => "mean",
-            Agg::Min => "min",
-            Agg::Max => "max",
-        }
-    }
-
-    /// What is made of a column's values; `None` of a count, which needs none.
-    pub fn measure(self) -> Option<Measure> {
-        match self {
-            Agg::Count => None,
-            Agg::Sum => Some(Measure::Sum),
-            Agg::Mean => Some(Measure::Mean),
-            Agg::Min => Some(Measure::Min),
-            Agg::Max => Some(Measure::Max),
-        }
-    }
-}
-
-/// The ends of a scale: finite, the lower first.
-#[derive(Clone, Copy, Debug)]
-pub struct Span {
-    lo: f64,
-    hi: f64,
-}
-
-impl Span {
-    pub fn new(lo: f64, hi: f64) -> Option<Span> {
-        // A sum with zero takes the sign off a zero.
-        (lo.is_finite() && hi.is_finite() && lo < hi).then_some(Span { lo: lo + 0.0, hi: hi + 0.0 })
-    }
-
-    pub fn ends(self) -> (f64, f64) {
-        (self.lo, self.hi)
-    }
-
-    fn is_of_counts(self) -> bool {
-        let is_count = |end: f64| end >= 0.0 && end <= f64::from(u32::MAX) && end.fract() == 0.0;
-        is_count(self.lo) && is_count(self.hi)
-    }
-
-    fn bits(self) -> [u64; 2] {
-        [self.lo.to_bits(), self.hi.to_bits()]
-    }
-}
-
-impl PartialEq for Span {
-    fn eq(&self, other: &Span) -> bool {
-        self.bits() == other.bits()
-    }
-}
-
-impl Eq for Span {}
-
-impl Hash for Span {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.bits().hash(state);
     }
 }
 
