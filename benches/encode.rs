@@ -117,7 +117,7 @@ fn of_dataset(folder: &Path) -> Vec<Sample> {
     while densest.z() <= 14 {
         let grid = count(densest);
         // The tiles two zooms deeper, by the sums of their 64 by 64 pixels here.
-        let mut below = vec![0u64; 16];
+        let mut below = [0u64; 16];
         for (index, total) in grid.totals().into_iter().enumerate() {
             below[index / 256 / 64 * 4 + index % 256 / 64] += u64::from(total);
         }

@@ -95,7 +95,9 @@ fn a_mosaic_of_tiles_is_one_big_canvas() {
 fn the_same_mix_has_the_same_colour_in_every_tile_of_a_zoom() {
     let sample = Sample::new(4000);
     let served = Served::start(&sample.dataset(), &[]);
-    let mut colors: HashMap<[u32; 4], ([u8; 4], (usize, usize))> = HashMap::new();
+    /// A colour, and the tile that it was first met in.
+    type Met = ([u8; 4], (usize, usize));
+    let mut colors: HashMap<[u32; 4], Met> = HashMap::new();
     let mut met_again = 0;
     for (x, y) in (0..4).flat_map(|y| (0..4).map(move |x| (x, y))) {
         let counts = served.get(&format!("/towers/2/{x}/{y}.npy")).counts();
