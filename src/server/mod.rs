@@ -5,6 +5,7 @@
 //! /catalog /{dataset}.json /stats   what there is                     [documents]
 //! /histogram /crossfilter /points   questions about values and rows  [questions, export]
 //! /{dataset}/{z}/{x}/{y}.png|npy    tiles                             [tiles]
+//! /{dataset}/events                 which tiles have changed          [events]
 //! /health /ready /metrics           for operators                     [operating]
 //! /admin                            changes, on its own listener      [admin, publishing]
 //! ```
@@ -18,6 +19,7 @@ mod archives;
 mod caching;
 mod clients;
 mod documents;
+mod events;
 mod export;
 mod guard;
 mod observe;
@@ -210,6 +212,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/{dataset}/histogram", get(questions::histogram))
         .route("/{dataset}/crossfilter", post(questions::crossfilter))
         .route("/{dataset}/points", get(questions::points))
+        .route("/{dataset}/events", get(events::events))
         .route("/{dataset}/{z}/{x}/{file}", get(tiles::tile))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

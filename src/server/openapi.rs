@@ -1,7 +1,7 @@
 //! `/openapi.json`: what can be asked, from the very lists of parameters that requests are checked against; and the same for
 //! people at `/docs`, without a script or another server.
 
-use super::query::{HISTOGRAM, IMAGE, Known, LEGEND, NOTHING, NUMBERS, POINTS, STATS};
+use super::query::{EVENTS, HISTOGRAM, IMAGE, Known, LEGEND, NOTHING, NUMBERS, POINTS, STATS};
 use super::asker::Asker;
 use super::{App, Problem, query::Query};
 use crate::service::ZOOM_MAX_SERVED;
@@ -23,6 +23,8 @@ struct Endpoint {
 }
 
 const TILE_STATUSES: &[u16] = &[304, 400, 401, 403, 404, 414, 421, 429, 499, 500, 503, 504];
+/// Of events, which are never cached.
+const EVENT_STATUSES: &[u16] = &[400, 401, 403, 404, 414, 421, 429, 500, 503, 504];
 /// Of addresses that name no dataset.
 const OPEN_STATUSES: &[u16] = &[304, 400, 401, 414, 421, 429, 500];
 /// Of those for machines, which are asked without a host name.
@@ -42,6 +44,7 @@ const ENDPOINTS: &[Endpoint] = &[
     get("/{dataset}/{z}/{x}/{y}.npy", "A tile's counts, [category][row][column], row 0 north; of an aggregate its values", Some(NUMBERS), "application/octet-stream", TILE_STATUSES),
     get("/{dataset}/histogram", "Counts by value of a column", Some(HISTOGRAM), JSON, TILE_STATUSES),
     get("/{dataset}/points", "Rows, in five formats", Some(POINTS), JSON, TILE_STATUSES),
+    get("/{dataset}/events", "Server-sent events: the data version, and since the one in Last-Event-ID which tiles have changed (null: all)", Some(EVENTS), "text/event-stream", EVENT_STATUSES),
     Endpoint {
         path: "/{dataset}/crossfilter",
         method: "post",
@@ -254,7 +257,7 @@ fn described(parameter: &str) -> &'static str {
         "background" => "rrggbb behind the points, or none",
         "normalize" => "zoom (all tiles of a zoom share a scale) or tile",
         "dtype" => "u32, or auto: u16 where every count fits",
-        "zoom" => "The zoom that the legend is of",
+        "zoom" => "The zoom that the legend is of, or of the tiles that are listed",
         "bbox" => "west,south,east,north in degrees",
         "column" => "The column of the histogram, or of agg",
         "bins" => "How many bins",

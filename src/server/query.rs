@@ -49,6 +49,7 @@ pub const POINTS: Known = Known {
     scope: "points",
     lists: &[FILTER, VERSION, &["bbox", "columns", "format", "limit", "offset", "pixel", "tile"]],
 };
+pub const EVENTS: Known = Known { scope: "events", lists: &[&["zoom"]] };
 pub const STATS: Known = Known { scope: "stats", lists: &[FILTER, VERSION, &["by", "bbox"]] };
 
 /// The parameters of a request, percent-decoded; each known to the address and given once.

@@ -302,3 +302,41 @@ fn a_killed_change_leaves_the_former_version_or_the_new_one() {
     }
     assert!(kills_before_the_end >= 6, "only {kills_before_the_end} of 16 kills came before the end");
 }
+
+/// Goal: a map hears which tiles have changed, when the server has been told of the new version and not before.
+#[test]
+fn events_list_the_tiles_that_have_changed() {
+    let folder = tempdir().unwrap();
+    let (dataset, _) = ingest(folder.path(), &written(folder.path(), "a.csv", HEADER), &[]);
+    let output = dataset.folder().to_owned();
+    let served = crate::served::Served::start(&output, &[]);
+    let events = |query: &str, id: Option<&str>| {
+        let headers: Vec<(&str, &str)> = id.map(|id| ("last-event-id", id)).into_iter().collect();
+        let got = served.get_with(&format!("/out/events{query}"), &headers);
+        assert_eq!((got.status, got.header("content-type"), got.header("cache-control")), (200, "text/event-stream", "no-store"));
+        got.text()
+    };
+    let first = dataset.manifest.data_version.clone();
+    assert_eq!(events("", None), format!("retry: 5000\n\nid: {first}\nevent: version\ndata: {{\"data_version\":\"{first}\"}}\n\n"));
+    let more = written(folder.path(), "b.csv", "lon,lat\n10,50\n-100,-30\n");
+    assert_eq!(pointillist(["append".as_ref(), output.as_os_str(), more.as_os_str()]).code, Some(0));
+    assert_eq!(events("", Some(&first)), "retry: 5000\n\n", "the former version is still served");
+    let sum = || served.get("/out/0/0/0.npy?by=none").counts().iter().sum::<u32>();
+    assert_eq!(sum(), 1);
+
+    assert!(Command::new("kill").args(["-HUP", &served.process_id().to_string()]).status().unwrap().success());
+    let asked = Instant::now();
+    while events("", Some(&first)) == "retry: 5000\n\n" {
+        assert!(asked.elapsed() < Duration::from_secs(60), "the hangup is not heard");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let now = Dataset::open(&output).unwrap().manifest.data_version;
+    let changed = |tiles: &str, zoom: u8| {
+        format!("retry: 5000\n\nid: {now}\nevent: changed\ndata: {{\"data_version\":\"{now}\",\"zoom\":{zoom},\"tiles\":{tiles}}}\n\n")
+    };
+    assert_eq!(events("?zoom=3", Some(&first)), changed("[\"3/4/2\",\"3/1/4\"]", 3));
+    assert_eq!(events("", Some("another")), changed("null", 8), "of a version that is not known, everything may have changed");
+    assert_eq!(events("", Some(&now)), "retry: 5000\n\n");
+    assert_eq!(sum(), 3);
+    assert_eq!(served.get("/out/events?zoom=99").status, 404);
+}
