@@ -2,8 +2,7 @@
 # Asks the built program everything that /openapi.json says can be asked, and more (schemathesis): no 5xx, no undocumented status.
 # usage: tests/schemathesis.sh PROGRAM [SECONDS]
 set -eu
-cd "$(dirname "$0")/.."
-program="$1"
+program="$(realpath "$1")"
 seconds="${2:-60}"
 version=4.32.5
 
@@ -42,6 +41,8 @@ while ! grep -q "listening on" "$work/said"; do
     sleep 0.1
 done
 base="$(sed -n 's/^listening on //p' "$work/said")"
+# There, because it leaves a folder of what it found.
+cd "$work"
 "$venv/bin/schemathesis" --no-color run "$base/openapi.json" --seed 1 --max-time "$seconds" --max-examples 40 --suppress-health-check all \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,unsupported_method \
     --phases examples,coverage,fuzzing --continue-on-failure --generation-database none || { tail -20 "$work/log"; exit 1; }
