@@ -151,7 +151,7 @@ struct Served {
 impl Served {
     fn start(dataset: &str) -> Served {
         let mut child = Command::new(env!("CARGO_BIN_EXE_pointillist"))
-            .args(["serve", dataset, "--listen", "127.0.0.1:0", "--backend", "cpu", "--set", "limits.client_requests=100000"])
+            .args(["serve", dataset, "--listen", "127.0.0.1:0", "--backend", "cpu", "--set", "limits.client_requests=100000", "--set", "log.slow=1h"])
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program can be started");
