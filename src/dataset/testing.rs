@@ -3,7 +3,7 @@
 use super::column::ordered_key_from_float;
 use super::dictionary::Values;
 use super::manifest::Coordinates;
-use super::write::{DatasetWriter, Description, HotColumn, Replace};
+use super::write::{CountedValues, DatasetWriter, Description, HotColumn, Replace};
 use super::{Column, ColumnKind, Dataset, Encoding, KeyWidth, Value};
 use crate::world::{Key, WorldPoint, lonlat_from_world};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, LargeStringArray, RecordBatch, StringArray};
@@ -44,7 +44,7 @@ pub(crate) fn dataset_of_parts(
 ) -> (tempfile::TempDir, Dataset) {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("sample");
-    let described: Vec<(Column, Option<(Values, Vec<u64>)>, Vec<u64>)> =
+    let described: Vec<(Column, Option<CountedValues>, Vec<u64>)> =
         columns.iter().map(|(name, column)| column.encode(name)).collect();
     let schema_columns: Vec<Column> = described.iter().map(|(column, _, _)| column.clone()).collect();
     let mut writer = DatasetWriter::create(&target, Replace::Never).unwrap();
@@ -80,7 +80,7 @@ pub(crate) fn dataset_of_parts(
 }
 
 impl TestColumn {
-    fn encode(&self, name: &str) -> (Column, Option<(Values, Vec<u64>)>, Vec<u64>) {
+    fn encode(&self, name: &str) -> (Column, Option<CountedValues>, Vec<u64>) {
         let column = |kind, encoding, keys: &[u64], min, max| {
             let key_max = keys.iter().copied().max().unwrap_or(0);
             Column {

@@ -101,7 +101,7 @@ fn has_header(records: &[csv::ByteRecord]) -> bool {
         return false;
     }
     let columns: Vec<String> = first.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect();
-    if names::coordinate_pairs(&columns).first().is_some() {
+    if !names::coordinate_pairs(&columns).is_empty() {
         return true;
     }
     let numeric = |field: &[u8]| matches!(value::kind_of(field), Some(ColumnKind::Integer | ColumnKind::Float));

@@ -123,9 +123,9 @@ pub fn timestamp(field: &[u8]) -> Option<i64> {
                 return None;
             }
             // Places beyond the microsecond are cut.
-            for place in 0..6 {
-                let digit = if place < places { i64::from(tail[place] - b'0') } else { 0 };
-                fraction_us = fraction_us * 10 + digit;
+            let digits = tail[..places].iter().chain(std::iter::repeat(&b'0'));
+            for digit in digits.take(6) {
+                fraction_us = fraction_us * 10 + i64::from(digit - b'0');
             }
             rest = &tail[places..];
         }
