@@ -28,6 +28,7 @@ mod operating;
 mod page;
 mod problem;
 mod publishing;
+mod purging;
 mod query;
 mod questions;
 mod run;
@@ -203,6 +204,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/health", get(operating::health))
         .route("/ready", get(operating::ready))
         .route("/metrics", get(operating::metrics))
+        .route("/cache/{dataset}", delete(purging::purge).route_layer(axum::middleware::from_fn_with_state(app.clone(), guard::require_admin)))
         .route("/{document}", get(documents::tile_json))
         .route("/{dataset}/stats", get(documents::stats))
         .route("/{dataset}/style.json", get(documents::style_json))

@@ -35,6 +35,8 @@ const VERSION: &[&str] = &["v"];
 
 /// What a stored tile depends on beside its place.
 pub const STORED: Known = Known { scope: "stored", lists: &[VERSION] };
+/// Which cached tiles to forget.
+pub const PURGE: Known = Known { scope: "purge", lists: &[&["bbox", "maxzoom", "minzoom"]] };
 pub const NOTHING: Known = Known { scope: "nothing", lists: &[] };
 /// All that an image depends on.
 pub const IMAGE: Known = Known { scope: "image", lists: &[FILTER, VERSION, &Style::PARAMETERS, &["format", "tilesize"]] };
@@ -140,7 +142,7 @@ impl Query {
         Ok(self.bbox()?.map(|bbox| Region::of_boxes(bbox.world_boxes())))
     }
 
-    fn bbox(&self) -> Result<Option<LonLatBox>, Problem> {
+    pub fn bbox(&self) -> Result<Option<LonLatBox>, Problem> {
         let parsed = |text: &str| text.parse().map_err(|error: BoundsError| Problem::bad_request(error.to_string()));
         self.get("bbox").map(parsed).transpose()
     }

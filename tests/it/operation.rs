@@ -1,6 +1,6 @@
 //! A server on the internet: keys, changes while it serves, and clients that ask too much or too slowly.
 
-use crate::served::{PROGRAM, Sample, Served};
+use crate::served::{Got, PROGRAM, Sample, Served};
 use pointillist::config::KeyHash;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -416,4 +416,36 @@ fn a_certificate_is_exchanged_without_a_restart() {
 fn the_example_configuration_is_right() {
     let output = Command::new(PROGRAM).args(["config", "show", "deploy/pointillist.yaml"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn an_admin_makes_the_server_forget_tiles() {
+    let sample = Sample::new(1000);
+    let cache = sample.folder.path().join("tiles");
+    let config = configured(&sample, &format!("datasets: {{paths: [{}]}}\ncache: {{dir: {}}}\n{}", sample.dataset().display(), cache.display(), keys()));
+    let served = serve(&config, &[]);
+    let get = |path: &str| served.get_with(path, &[("X-API-Key", READER)]);
+    let delete = |path: &str, key: &[(&str, &str)]| {
+        let request = key.iter().fold(ureq::delete(format!("{}{path}", served.base)), |request, (name, value)| request.header(*name, *value));
+        Got::from(request.config().http_status_as_error(false).build().call().unwrap())
+    };
+    let admin = [("Authorization", format!("Bearer {ADMIN}"))];
+    let admin: Vec<(&str, &str)> = admin.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let origin = |path: &str| get(path).header("x-cache").to_owned();
+    let (near, far) = ("/towers/1/1/0.png", "/towers/3/6/3.png");
+    for path in [near, far] {
+        assert_eq!((origin(path).as_str(), origin(path).as_str()), ("MISS", "HIT"), "{path}");
+    }
+    for (key, status) in [(vec![], 401), (vec![("X-API-Key", READER)], 403), (vec![("X-API-Key", "pk_guess")], 401)] {
+        assert_eq!(delete("/cache/towers", &key).status, status, "{key:?}");
+    }
+    assert_eq!(origin(near), "HIT", "nobody else makes it forget");
+    let some = delete("/cache/towers?minzoom=2&bbox=-180,-85,180,85", &admin);
+    assert_eq!((some.status, &some.json()["tiles"]), (200, &1.into()), "{}", some.text());
+    assert_eq!((origin(near).as_str(), origin(far).as_str()), ("HIT", "MISS"));
+    assert_eq!(delete("/cache/towers", &admin).json()["tiles"], 2);
+    assert_eq!((origin(near).as_str(), origin(far).as_str()), ("MISS", "MISS"), "on disk it is forgotten too");
+    for (path, status) in [("/cache/ships", 404), ("/cache/towers?bbox=1,2", 400), ("/cache/towers?minzoom=x", 400), ("/cache/towers?zoom=1", 400)] {
+        assert_eq!(delete(path, &admin).status, status, "{path}");
+    }
 }
