@@ -14,6 +14,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TryS
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+/// How long a GPU that nobody uses any more may take to let its device go. A process that ends while a driver still takes a
+/// device down may crash in the driver's own end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Questions that wait for the device, at most: more than the service lets in at once.
 const JOBS_MAX: usize = 256;
 
@@ -45,6 +49,8 @@ impl<T> Answer<T> {
 /// A GPU. One serves all datasets of a process.
 pub struct Gpu {
     jobs: SyncSender<Job>,
+    /// Closed when the thread has let its device go.
+    closed: Mutex<Receiver<()>>,
     health: Arc<Health>,
     text: AdapterText,
     binding_bytes_max: u64,
@@ -79,15 +85,19 @@ impl Gpu {
         let health = Arc::new(Health::new(options.hang_timeout));
         let (jobs, waiting) = sync_channel::<Job>(JOBS_MAX);
         let (opened, answer) = sync_channel(1);
+        let (open, closed) = sync_channel::<()>(1);
         let (options, its_health) = (options.clone(), health.clone());
-        let run = move || match Device::open(adapters, &options, its_health) {
-            Ok((device, text)) => {
-                let _ = opened.send(Ok((text, device.binding_bytes_max(), device.budget_bytes())));
-                work(device, &waiting);
+        let run = move || {
+            match Device::open(adapters, &options, its_health) {
+                Ok((device, text)) => {
+                    let _ = opened.send(Ok((text, device.binding_bytes_max(), device.budget_bytes())));
+                    work(device, &waiting);
+                }
+                Err(error) => {
+                    let _ = opened.send(Err(error));
+                }
             }
-            Err(error) => {
-                let _ = opened.send(Err(error));
-            }
+            drop(open);
         };
         std::thread::Builder::new()
             .name("gpu".to_owned())
@@ -96,7 +106,7 @@ impl Gpu {
         let (text, binding_bytes_max, budget_bytes) = answer
             .recv_timeout(OPEN_TIMEOUT)
             .map_err(|_| EngineError::NoDevice(format!("its driver did not open it within {OPEN_TIMEOUT:?}")))??;
-        Ok(Arc::new(Gpu { jobs, health, text, binding_bytes_max, budget_bytes, engines: AtomicU64::new(0) }))
+        Ok(Arc::new(Gpu { jobs, closed: Mutex::new(closed), health, text, binding_bytes_max, budget_bytes, engines: AtomicU64::new(0) }))
     }
 
     /// What the device is.
@@ -190,6 +200,18 @@ impl Gpu {
     fn ended(&self) -> EngineError {
         self.health.set_lost("its thread has ended");
         EngineError::DeviceLost("its thread has ended".to_owned())
+    }
+}
+
+impl Drop for Gpu {
+    /// Waits until the device is gone, unless it was lost: then its thread may never come back.
+    fn drop(&mut self) {
+        let (nobody, _) = sync_channel(1);
+        self.jobs = nobody;
+        if !self.is_lost() {
+            let closed = self.closed.get_mut().expect("no code panics while it holds this lock");
+            let _ = closed.recv_timeout(CLOSE_TIMEOUT);
+        }
     }
 }
 
