@@ -45,7 +45,7 @@ pub struct IngestArgs {
     pub name: Option<String>,
 
     /// How the map is drawn unless a request says otherwise, as in a tile's URL. May be given several times
-    #[arg(long, value_name = "NAME=VALUE", value_parser = super::prewarm::style_parameter)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::style::style_parameter)]
     pub style: Vec<(String, String)>,
 
     /// Replace a dataset that exists

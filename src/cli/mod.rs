@@ -19,6 +19,7 @@ pub mod prewarm;
 pub mod progress;
 pub mod serve;
 pub mod stop;
+pub mod style;
 pub mod verify;
 
 use crate::config::LogFormat;

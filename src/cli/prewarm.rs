@@ -4,13 +4,13 @@
 
 use super::engine::EngineArgs;
 use super::progress::{Progress, Unit};
+use super::style::style_parameter;
 use super::{Partial, stop};
 use crate::config::Size;
 use crate::engine::Cancel;
 use crate::filter::Filter;
 use crate::prewarm::{self, Area, Begin, Format, Job, Outcome, Plan, Replace, Stop, Summary, Target};
 use crate::service::{CacheBudgets, Content, Metrics, Pipeline, Scale, Source, TileRequest, View, ZOOM_MAX_SERVED};
-use crate::shade::Style;
 use crate::world::{LonLatBox, TileId};
 use anyhow::{Context, ensure};
 use rayon::prelude::*;
@@ -333,15 +333,6 @@ fn estimate(planned: &Planned, pipeline: &Pipeline, json: bool) -> anyhow::Resul
     let exactly = if is_exact { "exactly" } else { "at most" };
     writeln!(stdout, "{exactly} {} tiles, about {megabytes:.1} MB and {seconds:.0} s", all.len())?;
     Ok(())
-}
-
-/// One parameter of a style. Whether its value is one, all of them together say.
-pub(super) fn style_parameter(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if Style::PARAMETERS.contains(&name) => Ok((name.to_owned(), value.to_owned())),
-        Some((name, _)) => Err(format!("no style has '{name}': the parameters are {}", Style::PARAMETERS.join(", "))),
-        None => Err(format!("'{text}' is no NAME=VALUE, such as how=log")),
-    }
 }
 
 fn names_and_values(text: &str) -> Result<Pairs, String> {

@@ -6,9 +6,8 @@
 
 use super::error::IngestError;
 use super::stats::NumberStats;
-use super::store::Chunk;
 use super::value::NULL_INTEGER;
-use super::values::Values;
+use super::values::{Chunk, Values};
 use crate::dataset::column::{power_of_ten, scaled};
 use crate::dataset::{ColumnKind, Encoding, KeyWidth};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt8Array, UInt16Array, UInt32Array, UInt64Array};

@@ -6,7 +6,7 @@ use super::plan::Plan;
 use super::run::{Merge, Packing, Run};
 use super::stats::NumberStats;
 use super::texts::Texts;
-use super::values::Values;
+use super::values::{Chunk, Values};
 use crate::dataset::ColumnKind;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -40,12 +40,6 @@ struct StoredColumn {
     values: Values,
     texts: Texts,
     stats: NumberStats,
-}
-
-/// Some rows in key order.
-pub struct Chunk {
-    pub keys: Vec<u64>,
-    pub columns: Vec<Values>,
 }
 
 impl Store {

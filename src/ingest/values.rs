@@ -14,6 +14,12 @@ pub enum Values {
     Text(Vec<u32>),
 }
 
+/// Some rows in key order.
+pub struct Chunk {
+    pub keys: Vec<u64>,
+    pub columns: Vec<Values>,
+}
+
 impl Values {
     pub fn new(kind: ColumnKind) -> Values {
         match kind {

@@ -1,9 +1,7 @@
 //! Archives over HTTP: `/{archive}.json`, and `/{archive}/{z}/{x}/{y}.{png,jpg,webp,avif,pbf}` as it is stored.
 
 use super::asker::Asker;
-use super::documents::carried_key;
-use super::query::{Query, STORED, excerpt, names_version};
-use super::tiles::served_number;
+use super::query::{Query, STORED, excerpt, names_version, served_number};
 use super::{App, Problem, caching};
 use crate::archive::{Archive, StoredTile, TileFormat};
 use crate::encode::empty_png;
@@ -69,7 +67,7 @@ pub async fn tile(app: &App, archive: &Arc<Archive>, [z, x, file]: [&str; 3], ur
 /// 400 for parameters that are none.
 pub fn tile_json(app: &App, archive: &Archive, base: &str, asker: &Asker, uri: &Uri, headers: &HeaderMap) -> Result<Response, Problem> {
     Query::parse(uri, STORED)?;
-    let key = carried_key(asker).map_or_else(String::new, |key| format!("&{key}"));
+    let key = asker.carried_key().map_or_else(String::new, |key| format!("&{key}"));
     let described = archive.described();
     let (name, bounds, center) = (archive.name(), described.bounds, described.center);
     let mut body = described.metadata.clone();

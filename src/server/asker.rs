@@ -115,6 +115,11 @@ impl Asker {
             self.prefix = prefix.trim_end_matches('/').to_owned();
         }
     }
+
+    /// The key as a parameter, where it came as one.
+    pub fn carried_key(&self) -> Option<String> {
+        self.key_in_query.as_ref().map(|key| format!("key={}", percent_encoded(key)))
+    }
 }
 
 impl Caller {
@@ -159,6 +164,18 @@ fn take_key(request: &mut Request) -> Option<String> {
     parts.path_and_query = Some(without.parse::<PathAndQuery>().ok()?);
     *request.uri_mut() = Uri::from_parts(parts).ok()?;
     Some(key)
+}
+
+/// As a value in a query string.
+pub fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 fn percent_decoded(text: &str) -> String {

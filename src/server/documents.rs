@@ -1,6 +1,6 @@
 //! What there is, as JSON: catalog, TileJSON, map style, statistics and legends.
 
-use super::asker::Asker;
+use super::asker::{Asker, percent_encoded};
 use super::query::{IMAGE, LEGEND, NOTHING, Query, STATS, has_parameter, names_version};
 use super::tiles::{Shape, X_TILE_QUALITY, tile_size, within_deadline};
 use super::{App, Problem, archives, caching};
@@ -331,28 +331,12 @@ fn carried(view: &View, asker: &Asker) -> String {
         pairs.push(style);
     }
     pairs.push(format!("v={}", version(&view.source)));
-    pairs.extend(carried_key(asker));
+    pairs.extend(asker.carried_key());
     pairs.join("&")
-}
-
-/// The asker's key as a parameter, where it came as one.
-pub fn carried_key(asker: &Asker) -> Option<String> {
-    asker.key_in_query.as_ref().map(|key| format!("key={}", percent_encoded(key)))
 }
 
 fn version(source: &Source) -> &str {
     source.data_version()
-}
-
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }
 
 fn corners(bounds: &LonLatBox) -> [f64; 4] {

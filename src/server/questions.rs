@@ -2,8 +2,8 @@
 
 use super::documents::asked;
 use super::export;
-use super::query::{HISTOGRAM, POINTS, Query, excerpt, names_version};
-use super::tiles::{served_number, within_deadline};
+use super::query::{HISTOGRAM, POINTS, Query, excerpt, names_version, served_number};
+use super::tiles::within_deadline;
 use super::{App, Problem};
 use crate::crossfilter::CrossfilterRequest;
 use crate::dataset::RowFormat;

@@ -1,6 +1,6 @@
 //! Tiles: `/{dataset}/{z}/{x}/{y}[@2x].{png,npy}`, of 256 pixels a side or, with `tilesize=512`, of twice as many finer ones.
 
-use super::query::{IMAGE, Known, NUMBERS, Query, excerpt, names_version};
+use super::query::{IMAGE, Known, NUMBERS, Query, excerpt, names_version, served_number};
 use super::{App, Problem, archives, caching};
 use crate::encode::NpyDtype;
 use crate::service::{
@@ -140,18 +140,6 @@ impl Address {
         let tile = TileId::new(z as u8, x, y).map_err(|e| Problem::bad_request(e.to_string()))?;
         Ok(Address { tile, is_doubled, is_image })
     }
-}
-
-/// A number of a tile's address. Digits only: `+1` and `-0` would be other names of the same tile. What is too large for any
-/// tile is given as the largest number.
-///
-/// # Errors
-/// 400 for anything else.
-pub fn served_number(name: &str, text: &str) -> Result<u32, Problem> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Problem::bad_request(format!("{name}={} is not a whole number", excerpt(text))));
-    }
-    Ok(text.parse().unwrap_or(u32::MAX))
 }
 
 impl Shape {

@@ -24,6 +24,7 @@ mod pipeline;
 mod pool;
 mod preview;
 mod purge;
+mod refine;
 mod registry;
 mod source;
 #[cfg(test)]
@@ -51,7 +52,7 @@ use crate::world::Zoom;
 use disk::{DiskCache, DiskError};
 use flight::{Boarding, Flights};
 use pool::Pool;
-use preview::Refiner;
+use refine::Refiner;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
