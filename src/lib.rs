@@ -19,5 +19,4 @@ pub mod prewarm;
 pub mod server;
 pub mod service;
 pub mod shade;
-pub mod store;
 pub mod world;

@@ -96,6 +96,11 @@ pub struct PrewarmArgs {
     #[arg(long, value_name = "LOAD")]
     pub max_load: Option<f64>,
 
+    /// Wait while the server at this address makes tiles or anything else for anybody, so that live traffic goes first, such as
+    /// http://127.0.0.1:8080. Where that wants keys or speaks TLS, give its --admin-listen, or append ?key=KEY of an admin
+    #[arg(long, value_name = "URL", value_parser = server_address)]
+    pub yield_to: Option<String>,
+
     /// Threads that make tiles; by default as many as there are cores
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -135,7 +140,7 @@ pub fn run(args: PrewarmArgs) -> anyhow::Result<()> {
     let source = Arc::new(super::serve::opened(&args.path, &args.engine)?);
     let pipeline = Pipeline::new(&CacheBudgets::of(args.cache_size.bytes()), Arc::new(Metrics::new()));
     let views = views(&args, &source)?;
-    let planned = planned(&views, &source, &pipeline, &zooms, &area)?;
+    let planned = planned(&views, &pipeline, &zooms, &area)?;
     let Some(target) = target.filter(|_| !args.dry_run) else {
         return estimate(&planned, &pipeline, args.json);
     };
@@ -147,6 +152,7 @@ pub fn run(args: PrewarmArgs) -> anyhow::Result<()> {
         begin: if args.resume { Begin::Resume } else { Begin::Afresh },
         replace: if args.force { Replace::Always } else { Replace::Never },
         load_max: args.max_load,
+        yield_to: args.yield_to,
         errors_max: args.max_errors,
     };
     let stop = Arc::new(Stop::new());
@@ -235,7 +241,6 @@ type Planned = Vec<(Arc<View>, Arc<Plan>)>;
 /// Views that count the same points have one plan.
 fn planned(
     views: &[Arc<View>],
-    source: &Source,
     pipeline: &Pipeline,
     zooms: &RangeInclusive<u8>,
     area: &Area,
@@ -243,11 +248,11 @@ fn planned(
     let mut plans = HashMap::new();
     let mut planned = Vec::new();
     for view in views {
-        let plan = match plans.get(&view.counts) {
+        let plan = match plans.get(&view.numbers) {
             Some(plan) => Arc::clone(plan),
-            None => Arc::new(Plan::of(source, &*pipeline.selection(view, &Cancel::never())?, zooms, area)),
+            None => Arc::new(Plan::of(view, pipeline, zooms, area)?),
         };
-        plans.insert(view.counts, plan.clone());
+        plans.insert(view.numbers, plan.clone());
         planned.push((view.clone(), plan));
     }
     Ok(planned)
@@ -272,7 +277,7 @@ fn print(summary: &Summary, json: bool) -> anyhow::Result<()> {
     )?;
     writeln!(
         stdout,
-        "of the threads' time: counting {:.0} %, shading {:.0} %, encoding {:.0} %; {:.1} s for the output, {:.1} s waited for the load",
+        "of the threads' time: counting {:.0} %, shading {:.0} %, encoding {:.0} %; {:.1} s for the output, {:.1} s waited for others",
         share(summary.count_seconds),
         share(summary.shade_seconds),
         share(summary.encode_seconds),
@@ -280,7 +285,8 @@ fn print(summary: &Summary, json: bool) -> anyhow::Result<()> {
         summary.waited_seconds,
     )?;
     if summary.failed > 0 {
-        writeln!(stdout, "{} tiles could not be made", summary.failed)?;
+        let first = summary.first_failure.as_ref().map_or_else(String::new, |first| format!("; the first, {}: {}", first.tile, first.why));
+        writeln!(stdout, "{} tiles could not be made{first}", summary.failed)?;
     }
     if summary.evicted > 0 {
         writeln!(stdout, "{} tiles had to go for room: give more with --cache-dir-size", summary.evicted)?;
@@ -292,7 +298,6 @@ fn print(summary: &Summary, json: bool) -> anyhow::Result<()> {
 fn estimate(planned: &Planned, pipeline: &Pipeline, json: bool) -> anyhow::Result<()> {
     let all: Vec<(&Arc<View>, TileId)> =
         planned.iter().flat_map(|(view, plan)| plan.tiles.iter().map(move |&tile| (view, tile))).collect();
-    let is_exact = planned.iter().all(|(_, plan)| plan.is_exact);
     let step = all.len().div_ceil(SAMPLE_TILES).max(1);
     let sample: Vec<_> = all.iter().step_by(step).collect();
     // What a zoom's first tile prepares for the others is the same however many there are.
@@ -321,7 +326,7 @@ fn estimate(planned: &Planned, pipeline: &Pipeline, json: bool) -> anyhow::Resul
     let mut stdout = std::io::stdout().lock();
     if json {
         let answer = serde_json::json!({
-            "tiles": all.len(), "exact": is_exact, "views": planned.len(), "zooms": zooms,
+            "tiles": all.len(), "views": planned.len(), "zooms": zooms,
             "estimated_bytes": (megabytes * 1e6) as u64, "estimated_seconds": seconds,
         });
         writeln!(stdout, "{}", serde_json::to_string_pretty(&answer)?)?;
@@ -330,9 +335,13 @@ fn estimate(planned: &Planned, pipeline: &Pipeline, json: bool) -> anyhow::Resul
     for zoom in &zooms {
         writeln!(stdout, "zoom {:>2}  {:>12} tiles", zoom.zoom, zoom.tiles)?;
     }
-    let exactly = if is_exact { "exactly" } else { "at most" };
-    writeln!(stdout, "{exactly} {} tiles, about {megabytes:.1} MB and {seconds:.0} s", all.len())?;
+    writeln!(stdout, "exactly {} tiles, about {megabytes:.1} MB and {seconds:.0} s", all.len())?;
     Ok(())
+}
+
+/// The address of a server, without TLS: what brings that along is more than a look at its metrics is worth.
+fn server_address(text: &str) -> Result<String, String> {
+    if text.starts_with("http://") { Ok(text.to_owned()) } else { Err(format!("'{text}' is no address such as http://127.0.0.1:8080")) }
 }
 
 fn names_and_values(text: &str) -> Result<Pairs, String> {

@@ -5,52 +5,46 @@
 //! plan    which tiles have points, exactly, from the index and the selection: empty subtrees are never entered
 //! sink    the cache, or a work file: tiles made so far, in SQLite beside the output; kill -9 loses at most a few batches
 //! output  PMTiles, MBTiles or a folder, written from the work file in a fixed order and renamed into place
-//! pace    yields to other work, and ends early when told to
+//! make    batch by batch on all threads, or on the GPU
+//! pace    yields to other work [traffic], and ends early when told to
 //! ```
 //!
 //! So a resumed run makes only what is missing, and its output is byte for byte that of a run that was never stopped.
 
 mod area;
+mod make;
 mod output;
 mod pace;
 mod plan;
 mod sink;
+mod traffic;
 mod work;
 
 pub use area::{Area, AreaError};
+pub use make::prepare;
 pub use output::Format;
 pub use pace::Stop;
 pub use plan::{Plan, ZoomCount};
 
 use crate::service::disk::DiskError;
-use crate::engine::Cancel;
-use crate::service::{Pipeline, ServiceError, StageTimes, Tile, View};
-use crate::world::{TileId, Zoom};
-use bytes::Bytes;
+use crate::service::{Pipeline, ServiceError, View};
+use make::{Run, Tally};
 use pace::{Pace, load_average};
-use rayon::prelude::*;
 use serde::Serialize;
-use sink::{Sink, request};
+use sink::Sink;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 use thiserror::Error;
-
-/// Tiles of one batch: what a kill may lose, and what is written in one transaction. At a millisecond a tile and two cores, a
-/// batch takes an eighth of a second.
-const BATCH_TILES: usize = 256;
-
-/// Batches that may wait for the disk.
-const BATCHES_WAITING_MAX: usize = 2;
+use traffic::Traffic;
 
 #[derive(Debug, Error)]
 pub enum PrewarmError {
     #[error(transparent)]
     Service(#[from] ServiceError),
-    #[error("{failed} tiles could not be made, more than --max-errors {errors_max}; the first, {tile}: {source}")]
-    TooManyErrors { failed: u64, errors_max: u64, tile: String, source: Box<ServiceError> },
+    #[error("{failed} tiles could not be made, more than --max-errors {errors_max}; the first, {}: {}", first.tile, first.why)]
+    TooManyErrors { failed: u64, errors_max: u64, first: Failure },
     #[error("{} exists already: choose another output, or replace it with --force", .0.display())]
     Exists(PathBuf),
     #[error("{} was begun for other data, filter, style, zooms or area: delete it, or run without --resume", .0.display())]
@@ -59,6 +53,8 @@ pub enum PrewarmError {
     SeveralViews(usize),
     #[error("the machine does not say what its load is ({0}): run without --max-load")]
     Load(std::io::Error),
+    #[error("{address} does not say what its server does ({why}): give --yield-to the address of a running one, or of its --admin-listen")]
+    Traffic { address: String, why: String },
     #[error("cannot write {}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
     #[error("cannot use {}", path.display())]
@@ -80,6 +76,8 @@ pub struct Job {
     pub replace: Replace,
     /// The run waits while the machine's load of the last minute is above this.
     pub load_max: Option<f64>,
+    /// The run waits while the server at this address works for anybody.
+    pub yield_to: Option<String>,
     /// Tiles that may fail before the run does.
     pub errors_max: u64,
 }
@@ -132,6 +130,8 @@ pub struct Summary {
     pub found: u64,
     /// Of these, those that could not be made.
     pub failed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_failure: Option<Failure>,
     /// Tiles of a cache that had to go for room, perhaps some that this run made.
     pub evicted: u64,
     /// Bytes of images made, before files that are equal are kept once.
@@ -139,7 +139,7 @@ pub struct Summary {
     /// Of the output, or of the cache's file.
     pub output_bytes: u64,
     pub seconds: f64,
-    /// Of these, those that it waited because of the machine's load.
+    /// Of these, those that it waited because of the machine's load, or of a server's traffic.
     pub waited_seconds: f64,
     /// The threads' time by stage, which sums to the time that they worked.
     pub count_seconds: f64,
@@ -147,6 +147,14 @@ pub struct Summary {
     pub encode_seconds: f64,
     /// What the output was written in, after the tiles were made.
     pub write_seconds: f64,
+}
+
+/// A tile that could not be made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    /// z/x/y.
+    pub tile: String,
+    pub why: String,
 }
 
 /// Who wants to know how far it is: called with tiles and bytes, after every batch.
@@ -167,17 +175,17 @@ pub fn run(job: &Job, pipeline: &Pipeline, stop: &Stop, on_batch: OnBatch<'_>) -
         }
     }
     let started = Instant::now();
-    let mut sink = Sink::open(job)?;
-    let mut pace = Pace::new(job.load_max, &load_average);
-    let mut tally = Tally::default();
+    let traffic = job.yield_to.as_deref().map(Traffic::of).transpose()?;
+    let pace = Pace::new(job.load_max, &load_average, traffic);
+    let mut run = Run { pipeline, stop, on_batch, pace, sink: Sink::open(job)?, tally: Tally::default(), errors_max: job.errors_max };
     for (view, plan) in &job.views {
-        let missing = sink.missing(view, &plan.tiles)?;
+        let missing = run.sink.missing(view, &plan.tiles)?;
         let found = (plan.tiles.len() - missing.len()) as u64;
-        tally.found += found;
+        run.tally.found += found;
         on_batch(found, 0);
-        let run = Run { pipeline, stop, on_batch, pace: &mut pace, sink: &mut sink, tally: &mut tally };
-        make(job, view, missing, run)?;
+        run.make(view, missing)?;
     }
+    let Run { sink, tally, pace, .. } = run;
     let asked: u64 = job.views.iter().map(|(_, plan)| plan.tiles.len() as u64).sum();
     let outcome = match asked - tally.made - tally.found {
         0 => Outcome::Complete,
@@ -194,6 +202,7 @@ pub fn run(job: &Job, pipeline: &Pipeline, stop: &Stop, on_batch: OnBatch<'_>) -
         made: tally.made,
         found: tally.found,
         failed: tally.failed,
+        first_failure: tally.first_failure,
         evicted: written.evicted,
         tile_bytes: tally.bytes,
         output_bytes: written.bytes,
@@ -204,124 +213,6 @@ pub fn run(job: &Job, pipeline: &Pipeline, stop: &Stop, on_batch: OnBatch<'_>) -
         encode_seconds: spent.encode.as_secs_f64(),
         write_seconds: writing.elapsed().as_secs_f64(),
     })
-}
-
-/// Prepares what all tiles of a zoom share, so that no thread waits for another one's.
-///
-/// # Errors
-/// As [`Pipeline::tile`].
-pub fn prepare(view: &View, plan: &Plan, pipeline: &Pipeline, stop: &Stop) -> Result<(), ServiceError> {
-    for zoom in plan.zooms() {
-        pipeline.legend(view, Zoom::new(zoom.zoom).expect("a tile has the zoom"), stop.cancel())?;
-    }
-    Ok(())
-}
-
-struct Run<'a, 'load> {
-    pipeline: &'a Pipeline,
-    stop: &'a Stop,
-    on_batch: OnBatch<'a>,
-    pace: &'a mut Pace<'load>,
-    sink: &'a mut Sink,
-    tally: &'a mut Tally,
-}
-
-#[derive(Default)]
-struct Tally {
-    made: u64,
-    found: u64,
-    failed: u64,
-    bytes: u64,
-    spent: StageTimes,
-}
-
-/// Makes tiles of one view, until they are made or the run is to stop.
-fn make(job: &Job, view: &Arc<View>, tiles: Vec<TileId>, run: Run<'_, '_>) -> Result<(), PrewarmError> {
-    let Run { pipeline, stop, on_batch, pace, sink, tally } = run;
-    let preparing = Instant::now();
-    let missing = Plan { tiles, is_exact: true };
-    match prepare(view, &missing, pipeline, stop) {
-        // A run that is told to stop while it prepares has not failed.
-        Err(_) if stop.is_asked() => return Ok(()),
-        prepared => prepared?,
-    }
-    tally.spent.count += preparing.elapsed();
-    let (to_disk, from_threads) = sync_channel::<Vec<(TileId, Bytes)>>(BATCHES_WAITING_MAX);
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(move || from_threads.into_iter().try_for_each(|batch| sink.add(view, &batch)));
-        let mut made_all = Ok(());
-        for batch in missing.tiles.chunks(BATCH_TILES) {
-            if let Err(error) = pace.wait(stop) {
-                made_all = Err(error);
-                break;
-            }
-            if stop.is_asked() {
-                break;
-            }
-            let made = images(pipeline, view, batch, stop.cancel());
-            let mut images = Vec::with_capacity(made.len());
-            let mut bytes = 0;
-            for (tile, image) in made {
-                match image {
-                    Ok(image) => {
-                        tally.spent.add(&image.times);
-                        bytes += image.bytes.len() as u64;
-                        images.push((tile, image.bytes));
-                    }
-                    Err(ServiceError::Cancelled) if stop.is_asked() => {}
-                    Err(source) => {
-                        tally.failed += 1;
-                        let (failed, errors_max) = (tally.failed, job.errors_max);
-                        if failed > errors_max && made_all.is_ok() {
-                            let tile = format!("{}/{}/{}", tile.z(), tile.x(), tile.y());
-                            made_all = Err(PrewarmError::TooManyErrors { failed, errors_max, tile, source: Box::new(source) });
-                        }
-                    }
-                }
-            }
-            let tiles = images.len() as u64;
-            if to_disk.send(images).is_err() {
-                break; // The writer has failed, and says why.
-            }
-            tally.made += tiles;
-            tally.bytes += bytes;
-            on_batch(tiles, bytes);
-            if made_all.is_err() {
-                break;
-            }
-        }
-        drop(to_disk);
-        writer.join().expect("the writer does not panic")?;
-        made_all
-    })
-}
-
-/// Tiles that one call of an engine counts: the CPU does one in each thread, a GPU as many as fit into its memory together at once.
-const GPU_TILES: usize = 64;
-
-/// The tiles of a batch, by all threads.
-fn images(pipeline: &Pipeline, view: &Arc<View>, batch: &[TileId], cancel: &Cancel) -> Vec<(TileId, Result<Tile, ServiceError>)> {
-    let at_once = if view.source.engine().info().backend == "gpu" { GPU_TILES } else { 1 };
-    let chunk = |tiles: &[TileId]| -> Result<Vec<_>, ServiceError> {
-        let started = Instant::now();
-        let grids = pipeline.count_once(view, tiles, cancel)?;
-        let count = started.elapsed() / tiles.len() as u32;
-        let painted = tiles.par_iter().zip(grids).map(|(&tile, grid)| (tile, pipeline.image_of(&request(view, tile), grid, count, cancel)));
-        Ok(painted.collect())
-    };
-    let one_by_one = |tiles: &[TileId]| -> Vec<_> {
-        tiles.iter().map(|&tile| (tile, pipeline.tile(&request(view, tile), cancel))).collect()
-    };
-    let made = |tiles: &[TileId]| {
-        let is_own = tiles.iter().try_fold(true, |is_own, tile| Ok(is_own && pipeline.shows_own_counts(view, tile.zoom(), cancel)?));
-        match is_own {
-            // Tiles that fail together are asked for one by one, so that each has its own error.
-            Ok(true) => chunk(tiles).unwrap_or_else(|_: ServiceError| one_by_one(tiles)),
-            Ok(false) => one_by_one(tiles),
-            Err::<bool, ServiceError>(_) => one_by_one(tiles),
-        }
-    };
-    if at_once == 1 { batch.par_chunks(1).flat_map_iter(made).collect() } else { batch.chunks(at_once).flat_map(made).collect() }
 }
 
 struct Written {

@@ -1,6 +1,7 @@
-//! When to go on: not while the machine has other work, and not once somebody has said stop.
+//! When to go on: not while the machine or a server has other work, and not once somebody has said stop.
 
 use super::PrewarmError;
+use super::traffic::Traffic;
 use crate::engine::Cancel;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -48,26 +49,30 @@ impl Default for Stop {
     }
 }
 
-/// Yields to live traffic: a run waits while the machine's load is above a bound.
+/// Yields to live traffic: a run waits while the machine's load is above a bound, and while a server works for somebody.
 pub(super) struct Pace<'a> {
     load_max: Option<f64>,
     load: &'a (dyn Fn() -> std::io::Result<f64> + Sync),
+    traffic: Option<Traffic>,
     pub waited: Duration,
 }
 
 impl<'a> Pace<'a> {
-    pub(super) fn new(load_max: Option<f64>, load: &'a (dyn Fn() -> std::io::Result<f64> + Sync)) -> Pace<'a> {
-        Pace { load_max, load, waited: Duration::ZERO }
+    pub(super) fn new(
+        load_max: Option<f64>,
+        load: &'a (dyn Fn() -> std::io::Result<f64> + Sync),
+        traffic: Option<Traffic>,
+    ) -> Pace<'a> {
+        Pace { load_max, load, traffic, waited: Duration::ZERO }
     }
 
-    /// Returns when the load allows it, or the run is to stop.
+    /// Returns when the load and the server allow it, or the run is to stop.
     ///
     /// # Errors
-    /// The machine does not say what its load is.
+    /// The machine does not say what its load is, or the server does not say what it does.
     pub(super) fn wait(&mut self, stop: &Stop) -> Result<(), PrewarmError> {
-        let Some(load_max) = self.load_max else { return Ok(()) };
         let started = Instant::now();
-        while !stop.is_asked() && (self.load)().map_err(PrewarmError::Load)? > load_max {
+        while !stop.is_asked() && self.is_to_wait()? {
             let looked = Instant::now();
             while !stop.is_asked() && looked.elapsed() < LOOK_INTERVAL {
                 std::thread::sleep(STOP_INTERVAL);
@@ -75,6 +80,17 @@ impl<'a> Pace<'a> {
         }
         self.waited += started.elapsed();
         Ok(())
+    }
+
+    fn is_to_wait(&mut self) -> Result<bool, PrewarmError> {
+        let is_loaded = match self.load_max {
+            Some(load_max) => (self.load)().map_err(PrewarmError::Load)? > load_max,
+            None => false,
+        };
+        Ok(match &mut self.traffic {
+            Some(traffic) => traffic.is_live()? || is_loaded,
+            None => is_loaded,
+        })
     }
 }
 
@@ -95,13 +111,13 @@ mod tests {
         let looks = AtomicU32::new(0);
         // High when it is first asked for, then low.
         let load = || Ok(if looks.fetch_add(1, Ordering::Relaxed) == 0 { 9.0 } else { 1.0 });
-        let mut pace = Pace::new(Some(2.0), &load);
+        let mut pace = Pace::new(Some(2.0), &load, None);
         pace.wait(&Stop::new()).unwrap();
         assert_eq!(looks.load(Ordering::Relaxed), 2);
         assert!(pace.waited >= LOOK_INTERVAL);
-        let mut free = Pace::new(None, &load);
+        let mut free = Pace::new(None, &load, None);
         free.wait(&Stop::new()).unwrap();
-        assert_eq!((looks.load(Ordering::Relaxed), free.waited), (2, Duration::ZERO));
+        assert_eq!(looks.load(Ordering::Relaxed), 2, "who has no bound does not look");
     }
 
     #[test]
@@ -111,9 +127,9 @@ mod tests {
             stop.ask();
             Ok(9.0)
         };
-        Pace::new(Some(2.0), &high).wait(&stop).unwrap();
+        Pace::new(Some(2.0), &high, None).wait(&stop).unwrap();
         let unknown = || Err(std::io::Error::other("no such file"));
-        assert!(matches!(Pace::new(Some(2.0), &unknown).wait(&Stop::new()), Err(PrewarmError::Load(_))));
+        assert!(matches!(Pace::new(Some(2.0), &unknown, None).wait(&Stop::new()), Err(PrewarmError::Load(_))));
         assert!(!cfg!(target_os = "linux") || load_average().unwrap() >= 0.0);
     }
 }

@@ -1,19 +1,19 @@
 //! Which tiles to make: those with points, found without counting a pixel.
 
 use super::area::Area;
-use crate::engine::{Selection, SelectionBody};
+use crate::engine::bitmap::GroupedBitmaps;
+use crate::engine::cpu::CpuEngine;
+use crate::engine::{Cancel, Engine, Groups, Selection, SelectionBody};
 use crate::filter::Cover;
-use crate::service::Source;
+use crate::service::{Pipeline, ServiceError, Source, View};
 use crate::world::{TileId, Zoom};
 use serde::Serialize;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// The tiles of a job, depth first along the Z-curve, each behind the tiles inside of it: what lies together is made together.
 pub struct Plan {
     pub tiles: Vec<TileId>,
-    /// Whether every tile is known to have selected points. Where the engine keeps its selection on a device, tiles that have
-    /// points, but none that pass the filter, are in the plan and found empty when they are made.
-    pub is_exact: bool,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -23,10 +23,13 @@ pub struct ZoomCount {
 }
 
 impl Plan {
-    /// The tiles of `zooms` that touch the area and have points of the selection, each once.
-    pub fn of(source: &Source, selection: &Selection, zooms: &RangeInclusive<u8>, area: &Area) -> Plan {
-        let is_exact = selection.filter.is_all() || matches!(selection.body, SelectionBody::Host(_));
-        let has_points = |tile: TileId| has_points(source, selection, tile);
+    /// The tiles of `zooms` that touch the area and have points that the view shows, each once.
+    ///
+    /// # Errors
+    /// As [`Pipeline::selection`].
+    pub fn of(view: &View, pipeline: &Pipeline, zooms: &RangeInclusive<u8>, area: &Area) -> Result<Plan, ServiceError> {
+        let shown = Shown::of(view, pipeline)?;
+        let has_points = |tile: TileId| shown.has_points(tile);
         let mut tiles = Vec::new();
         match area.tiles() {
             Some(listed) => {
@@ -39,13 +42,56 @@ impl Plan {
                 Walk { zooms, area, has_points: &has_points, tiles: &mut tiles }.visit(world, Cover::Partly);
             }
         }
-        Plan { tiles, is_exact }
+        Ok(Plan { tiles })
     }
 
     pub fn zooms(&self) -> Vec<ZoomCount> {
         let mut tiles = [0u64; 256];
         self.tiles.iter().for_each(|tile| tiles[usize::from(tile.z())] += 1);
         (0..=u8::MAX).zip(tiles).filter(|&(_, tiles)| tiles > 0).map(|(zoom, tiles)| ZoomCount { zoom, tiles }).collect()
+    }
+}
+
+/// The points that a view shows.
+struct Shown<'a> {
+    source: &'a Source,
+    /// `None` where it shows every point.
+    selection: Option<Arc<Selection>>,
+}
+
+impl Shown<'_> {
+    /// What the pipeline has selected already, where that lies on the host and says it all. Else one more scan by the CPU: a device
+    /// gives its bitmaps to nobody, and of an aggregate only points with a value are shown.
+    fn of<'a>(view: &'a View, pipeline: &Pipeline) -> Result<Shown<'a>, ServiceError> {
+        let (source, dataset, never) = (&*view.source, view.source.dataset(), Cancel::never());
+        let valued = view.aggregate.map(|aggregate| aggregate.column).filter(|&column| dataset.column(column).nulls > 0);
+        let filter = match valued {
+            Some(column) => Arc::new(view.filter.and_not_null(column, dataset)?),
+            None if view.filter.is_all() => return Ok(Shown { source, selection: None }),
+            None => view.filter.clone(),
+        };
+        let selected = pipeline.selection(view, &never)?;
+        let selection = match selected.body {
+            SelectionBody::Host(_) if valued.is_none() => selected,
+            _ => CpuEngine::new(dataset.clone()).select(&filter, &Arc::new(Groups::none(dataset)), &never)?,
+        };
+        Ok(Shown { source, selection: Some(selection) })
+    }
+
+    fn bitmaps(&self) -> Option<&[GroupedBitmaps]> {
+        match self.selection.as_deref().map(|selection| &selection.body) {
+            Some(SelectionBody::Host(bitmaps)) => Some(bitmaps),
+            _ => None,
+        }
+    }
+
+    fn has_points(&self, tile: TileId) -> bool {
+        let Some(bitmaps) = self.bitmaps() else { return self.source.has_points(tile) };
+        let (first, last) = tile.keys();
+        self.source.dataset().parts.iter().zip(bitmaps).any(|(part, bitmaps)| {
+            let slice = part.index().slice(first, last);
+            !slice.is_empty() && bitmaps.all.count(slice.start, slice.end) > 0
+        })
     }
 }
 
@@ -72,13 +118,4 @@ impl Walk<'_> {
             self.tiles.push(tile);
         }
     }
-}
-
-fn has_points(source: &Source, selection: &Selection, tile: TileId) -> bool {
-    let SelectionBody::Host(bitmaps) = &selection.body else { return source.has_points(tile) };
-    let (first, last) = tile.keys();
-    source.dataset().parts.iter().zip(bitmaps.iter()).any(|(part, bitmaps)| {
-        let slice = part.index().slice(first, last);
-        !slice.is_empty() && bitmaps.all.count(slice.start, slice.end) > 0
-    })
 }

@@ -2,8 +2,9 @@
 
 use super::cache::CacheStats;
 use super::pipeline::seconds;
+use super::pool::{PoolStats, PriorityStats};
 use super::tile::{StageTimes, TileRequest};
-use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use prometheus::{CounterVec, GaugeVec, TextEncoder};
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -22,6 +23,8 @@ pub struct Metrics {
     cache_seen: Mutex<HashMap<&'static str, CacheStats>>,
     render: HistogramVec,
     queue_depth: IntGaugeVec,
+    jobs: IntCounterVec,
+    jobs_running: IntGauge,
     shed: IntCounterVec,
     coalesced: IntCounter,
     previews: IntCounter,
@@ -46,6 +49,8 @@ impl Metrics {
             )
             .expect("the name is valid"),
             queue_depth: gauges("queue_depth", "Requests that wait for a thread", &["priority"]),
+            jobs: counters("jobs_total", "Requests that a thread has begun", &["priority"]),
+            jobs_running: IntGauge::new("jobs_running", "Requests that a thread is at").expect("the name is valid"),
             shed: counters("shed_total", "Requests refused", &["reason"]),
             coalesced: IntCounter::new("coalesced_total", "Requests that joined an equal one under way")
                 .expect("the name is valid"),
@@ -67,6 +72,8 @@ impl Metrics {
             Box::new(metrics.cache_entries.clone()),
             Box::new(metrics.render.clone()),
             Box::new(metrics.queue_depth.clone()),
+            Box::new(metrics.jobs.clone()),
+            Box::new(metrics.jobs_running.clone()),
             Box::new(metrics.shed.clone()),
             Box::new(metrics.coalesced.clone()),
             Box::new(metrics.previews.clone()),
@@ -111,9 +118,13 @@ impl Metrics {
         self.cache_entries.with_label_values(&[cache]).set(stats.entries as i64);
     }
 
-    pub(super) fn observe_queue(&self, depths: &[(&'static str, usize)]) {
-        for (priority, depth) in depths {
-            self.queue_depth.with_label_values(&[priority]).set(*depth as i64);
+    pub(super) fn observe_pool(&self, stats: &PoolStats) {
+        self.jobs_running.set(stats.running as i64);
+        for PriorityStats { priority, waiting, begun } in stats.by_priority {
+            self.queue_depth.with_label_values(&[priority]).set(waiting as i64);
+            let counter = self.jobs.with_label_values(&[priority]);
+            // Of two scrapes at once the later one may come first: then there is nothing to add.
+            counter.inc_by(begun.saturating_sub(counter.get()));
         }
     }
 

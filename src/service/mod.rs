@@ -179,7 +179,7 @@ impl Service {
         if let Some(disk) = &self.disk {
             self.metrics.observe_cache("disk", &disk.stats());
         }
-        self.metrics.observe_queue(&self.pool.depths());
+        self.metrics.observe_pool(&self.pool.stats());
         &self.metrics
     }
 

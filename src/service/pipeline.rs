@@ -203,6 +203,17 @@ impl Pipeline {
         Ok(view.source.categories(&selection.groups, &selection.counts))
     }
 
+    /// Makes what all tiles of a view and zoom share, so that nobody who asks for one waits for it.
+    ///
+    /// # Errors
+    /// As [`Pipeline::tile`].
+    pub fn prepare(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<(), ServiceError> {
+        match view.aggregate {
+            Some(aggregate) => self.value_scale(view, aggregate, zoom, cancel).map(drop),
+            None => self.prepared(view, zoom, cancel).map(drop),
+        }
+    }
+
     /// What the colours of a view mean at a zoom, the distribution behind them, and whether that is exact.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use super::{ServiceError, lock};
 use crate::engine::Cancel;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -73,6 +74,25 @@ struct Shared {
     waiting: Mutex<Waiting>,
     changed: Condvar,
     jobs_max: usize,
+    running: AtomicU64,
+    /// Jobs that threads have begun, by priority.
+    begun: [AtomicU64; PRIORITIES.len()],
+}
+
+/// What a pool has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolStats {
+    /// Jobs that threads are at.
+    pub running: u64,
+    pub by_priority: [PriorityStats; PRIORITIES.len()],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PriorityStats {
+    pub priority: &'static str,
+    pub waiting: u64,
+    /// Jobs that threads have begun since the pool started.
+    pub begun: u64,
 }
 
 #[derive(Default)]
@@ -84,7 +104,13 @@ struct Waiting {
 
 impl Pool {
     pub fn start(threads: usize, jobs_max: usize) -> Pool {
-        let shared = Arc::new(Shared { waiting: Mutex::default(), changed: Condvar::new(), jobs_max });
+        let shared = Arc::new(Shared {
+            waiting: Mutex::default(),
+            changed: Condvar::new(),
+            jobs_max,
+            running: AtomicU64::new(0),
+            begun: Default::default(),
+        });
         let threads = (0..threads.max(1))
             .map(|i| {
                 let shared = shared.clone();
@@ -114,10 +140,15 @@ impl Pool {
         self.queue().submit(priority, cancel, work)
     }
 
-    /// Jobs that wait, by priority.
-    pub fn depths(&self) -> [(&'static str, usize); PRIORITIES.len()] {
+    pub fn stats(&self) -> PoolStats {
+        // The lock under which jobs are begun: none is counted twice, or not at all.
         let queue = lock(&self.shared.waiting);
-        PRIORITIES.map(|priority| (priority.name(), queue.jobs[priority as usize].len()))
+        let by_priority = PRIORITIES.map(|priority| PriorityStats {
+            priority: priority.name(),
+            waiting: queue.jobs[priority as usize].len() as u64,
+            begun: self.shared.begun[priority as usize].load(Ordering::Relaxed),
+        });
+        PoolStats { running: self.shared.running.load(Ordering::Relaxed), by_priority }
     }
 }
 
@@ -193,10 +224,11 @@ impl Waiting {
         unwanted
     }
 
-    /// The job that is due first.
-    fn take_first(&mut self) -> Option<Job> {
-        let first = self.jobs.iter_mut().filter(|jobs| !jobs.is_empty()).min_by_key(|jobs| jobs.front().map(|job| job.due));
-        first.and_then(VecDeque::pop_front)
+    /// The job that is due first, and the place of its priority.
+    fn take_first(&mut self) -> Option<(usize, Job)> {
+        let waiting = self.jobs.iter_mut().enumerate().filter(|(_, jobs)| !jobs.is_empty());
+        let (place, jobs) = waiting.min_by_key(|(_, jobs)| jobs.front().map(|job| job.due))?;
+        Some((place, jobs.pop_front()?))
     }
 }
 
@@ -207,13 +239,16 @@ impl Shared {
             if catch_unwind(AssertUnwindSafe(|| (job.work)(None))).is_err() {
                 tracing::error!("a job panicked; its request failed");
             }
+            self.running.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     fn next(&self) -> Option<Job> {
         let mut queue = lock(&self.waiting);
         loop {
-            if let Some(job) = queue.take_first() {
+            if let Some((priority, job)) = queue.take_first() {
+                self.running.fetch_add(1, Ordering::Relaxed);
+                self.begun[priority].fetch_add(1, Ordering::Relaxed);
                 return Some(job);
             }
             if queue.is_stopping {
@@ -304,7 +339,9 @@ mod tests {
         assert_eq!(results.recv().unwrap(), (Priority::Prewarm, true));
         submit(Priority::Refinement).unwrap();
         submit(Priority::Interactive).unwrap();
-        assert_eq!(pool.depths(), [("interactive", 1), ("refinement", 1), ("prewarm", 2)]);
+        let stats = |priority, waiting, begun| PriorityStats { priority, waiting, begun };
+        let by_priority = [stats("interactive", 1, 1), stats("refinement", 1, 0), stats("prewarm", 2, 0)];
+        assert_eq!(pool.stats(), PoolStats { running: 1, by_priority }, "the one that keeps the thread busy is begun");
         drop(release);
         let order: Vec<_> = (0..4).map(|_| results.recv().unwrap().0).collect();
         assert_eq!(order, [Priority::Interactive, Priority::Refinement, Priority::Prewarm, Priority::Prewarm]);
@@ -324,7 +361,7 @@ mod tests {
         for i in 3..6 {
             queue.jobs[0].push_back(job(Priority::Interactive, i * second));
         }
-        let order: Vec<Duration> = std::iter::from_fn(|| queue.take_first()).map(|job| job.due - now).collect();
+        let order: Vec<Duration> = std::iter::from_fn(|| queue.take_first()).map(|(_, job)| job.due - now).collect();
         assert_eq!(order, [3 * second, 4 * second, 4 * second, 5 * second]);
         assert_eq!(queue.len(), 0);
     }

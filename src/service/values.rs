@@ -35,11 +35,7 @@ impl Pipeline {
                 return Ok(Tile { bytes: Bytes::from_static(empty_png(pixels)), is_kept, quality: TileQuality::Exact, times });
             }
             Content::Png | Content::Png8 => {
-                let distribution = match (view.style.normalize, view.style.span) {
-                    (Normalize::Zoom, None) => self.value_distribution(view, aggregate, pixel_zoom(*tile, *scale), cancel)?,
-                    // Each tile has its own scale, or all have one that was given.
-                    _ => Arc::default(),
-                };
+                let distribution = self.value_scale(view, aggregate, pixel_zoom(*tile, *scale), cancel)?;
                 (Some(ValueShader::new(&view.style, &distribution)), started.elapsed())
             }
         };
@@ -55,6 +51,20 @@ impl Pipeline {
         let times = StageTimes { count, shade, encode: started.elapsed() - count - shade };
         self.metrics.observe_stages(request, &times);
         Ok(Tile { bytes, is_kept, quality: TileQuality::Exact, times })
+    }
+
+    /// The values by which the tiles of a zoom are coloured; none where each tile has its own scale, or all have one that was given.
+    pub(super) fn value_scale(
+        &self,
+        view: &View,
+        aggregate: Aggregate,
+        zoom: Zoom,
+        cancel: &Cancel,
+    ) -> Result<Arc<ValueDistribution>, ServiceError> {
+        match (view.style.normalize, view.style.span) {
+            (Normalize::Zoom, None) => self.value_distribution(view, aggregate, zoom, cancel),
+            _ => Ok(Arc::default()),
+        }
     }
 
     /// Values of several tiles of 256 pixels: from the cache, the others in one call of the engine. `None` without any.

@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 /// Modules, and the modules that each may use. Those that are not listed may not be there.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
-    ("store", &[]),
     ("world", &[]),
     ("generate", &[]),
     ("archive", &["world"]),
-    ("dataset", &["store", "world"]),
+    ("dataset", &["world"]),
     ("filter", &["world", "dataset"]),
-    ("ingest", &["store", "world", "dataset", "filter"]),
+    ("ingest", &["world", "dataset", "filter"]),
     ("engine", &["world", "dataset", "filter"]),
     ("shade", &["world", "engine"]),
     ("encode", &["engine"]),
@@ -22,10 +21,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("crossfilter", &["world", "dataset", "filter", "engine", "histogram"]),
     ("service", &["world", "archive", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter"]),
     ("server", &["world", "archive", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter", "service", "config"]),
-    ("prewarm", &["store", "world", "dataset", "filter", "engine", "shade", "encode", "service"]),
+    ("prewarm", &["world", "dataset", "filter", "engine", "shade", "encode", "service"]),
     ("bench", &["world", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter"]),
     ("cli", &[
-        "store", "world", "archive", "generate", "dataset", "filter", "ingest", "engine", "shade", "encode", "points", "histogram", "crossfilter",
+        "world", "archive", "generate", "dataset", "filter", "ingest", "engine", "shade", "encode", "points", "histogram", "crossfilter",
         "service", "server", "prewarm", "bench", "config",
     ]),
 ];
@@ -38,7 +37,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("yaml_rust2", &["src/config"]),
     ("tokio_rustls", &["src/server"]),
     ("subtle", &["src/server"]),
-    ("object_store", &["src/store"]),
+    ("ureq", &["src/prewarm"]),
     ("rusqlite", &["src/service", "src/prewarm", "src/archive"]),
     ("arrow", &["src/dataset", "src/ingest", "src/generate", "src/points", "src/filter"]),
     ("parquet", &["src/dataset", "src/ingest", "src/generate", "src/points"]),

@@ -17,5 +17,6 @@ mod needs;
 mod nginx;
 mod operation;
 mod prewarm;
+mod prewarm_trouble;
 mod real_data;
 mod served;
