@@ -19,4 +19,5 @@ pub mod prewarm;
 pub mod server;
 pub mod service;
 pub mod shade;
+pub mod store;
 pub mod world;

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 /// Modules, and the modules that each may use. Those that are not listed may not be there.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
+    ("store", &[]),
     ("world", &[]),
     ("generate", &[]),
     ("archive", &["world"]),
-    ("dataset", &["world"]),
+    ("dataset", &["store", "world"]),
     ("filter", &["world", "dataset"]),
-    ("ingest", &["world", "dataset", "filter"]),
+    ("ingest", &["store", "world", "dataset", "filter"]),
     ("engine", &["world", "dataset", "filter"]),
     ("shade", &["world", "engine"]),
     ("encode", &["engine"]),
@@ -21,10 +22,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("crossfilter", &["world", "dataset", "filter", "engine", "histogram"]),
     ("service", &["world", "archive", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter"]),
     ("server", &["world", "archive", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter", "service", "config"]),
-    ("prewarm", &["world", "dataset", "filter", "engine", "shade", "encode", "service"]),
+    ("prewarm", &["store", "world", "dataset", "filter", "engine", "shade", "encode", "service"]),
     ("bench", &["world", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter"]),
     ("cli", &[
-        "world", "archive", "generate", "dataset", "filter", "ingest", "engine", "shade", "encode", "points", "histogram", "crossfilter",
+        "store", "world", "archive", "generate", "dataset", "filter", "ingest", "engine", "shade", "encode", "points", "histogram", "crossfilter",
         "service", "server", "prewarm", "bench", "config",
     ]),
 ];
@@ -38,6 +39,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["src/server"]),
     ("subtle", &["src/server"]),
     ("ureq", &["src/prewarm"]),
+    ("object_store", &["src/store"]),
     ("rusqlite", &["src/service", "src/prewarm", "src/archive"]),
     ("arrow", &["src/dataset", "src/ingest", "src/generate", "src/points", "src/filter"]),
     ("parquet", &["src/dataset", "src/ingest", "src/generate", "src/points"]),
