@@ -41,8 +41,7 @@ import time
 import urllib.error
 import urllib.request
 
-CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-VENV = CACHE / "pointillist-peers" / "object_store"
+PYTHON_WITH = pathlib.Path(__file__).parent.parent / "scripts" / "python-with"
 # flask and flask-cors are what moto's server needs for S3 alone; its extra `server` brings every other service of AWS.
 PACKAGES = ["moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5", "localbucket==1.2.1"]
 
@@ -78,16 +77,10 @@ def skip(why):
 
 
 def python_with_packages():
-    python, done = VENV / "bin" / "python", VENV / "installed"
-    if not done.exists() or done.read_text() != " ".join(PACKAGES):
-        VENV.parent.mkdir(parents=True, exist_ok=True)
-        for command in ([sys.executable, "-m", "venv", VENV], [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]):
-            ran = subprocess.run(command, capture_output=True, text=True)
-            if ran.returncode != 0:
-                skip(((ran.stderr or ran.stdout).strip().splitlines() or ["no reason given"])[-1])
-        # Several tests may start at once: whoever is last writes the same.
-        done.write_text(" ".join(PACKAGES))
-    return python
+    found = subprocess.run([PYTHON_WITH, "object_store", *PACKAGES], capture_output=True, text=True)
+    if found.returncode != 0:
+        skip((found.stderr.strip().splitlines() or ["no reason given"])[-1])
+    return found.stdout.strip()
 
 
 def dies_with_parent():
