@@ -127,11 +127,21 @@ fn info(width: usize, height: usize, color_type: ColorType, bit_depth: BitDepth)
 /// compression itself.
 fn file(info: Info<'_>, scanlines: &[u8], level: i32) -> Vec<u8> {
     const INFALLIBLE: &str = "writing to memory does not fail, and the header is ours";
-    let mut bytes = Vec::new();
+    let pixels = deflated(scanlines, level);
+    let colors = [&info.palette, &info.trns].into_iter().flatten().map(|bytes| bytes.len()).sum::<usize>();
+    // Exactly as large as it gets: a cache keeps what a vector has, not what it uses, and the allocator gives nothing back of what is
+    // half used.
+    let mut bytes = Vec::with_capacity(pixels.len() + colors + chunk_bytes(&info));
     let mut writer = Encoder::with_info(&mut bytes, info).and_then(Encoder::write_header).expect(INFALLIBLE);
-    writer.write_chunk(chunk::IDAT, &deflated(scanlines, level)).expect(INFALLIBLE);
+    writer.write_chunk(chunk::IDAT, &pixels).expect(INFALLIBLE);
     writer.finish().expect(INFALLIBLE);
     bytes
+}
+
+/// What a file has beside its pixels and colours: the signature, a header of 13 bytes, and 12 around the content of every chunk.
+fn chunk_bytes(info: &Info<'_>) -> usize {
+    let chunks = 3 + usize::from(info.palette.is_some()) + usize::from(info.trns.is_some());
+    8 + 13 + 12 * chunks
 }
 
 fn deflated(scanlines: &[u8], level: i32) -> Vec<u8> {
@@ -186,7 +196,9 @@ mod tests {
     proptest! {
         #[test]
         fn every_pixel_comes_back((size, rgba) in images()) {
-            let (back, ..) = decoded(&png(&rgba, size, Quality::Exact));
+            let image = png(&rgba, size, Quality::Exact);
+            prop_assert_eq!(image.capacity(), image.len(), "a cache pays for the capacity");
+            let (back, ..) = decoded(&image);
             prop_assert_eq!(back, rgba);
         }
     }
