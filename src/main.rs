@@ -12,9 +12,6 @@ use pointillist::cli::{Cli, Partial, is_closed_pipe};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The exit code of a command that did some of what it was asked to.
-const PARTIAL: u8 = 3;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.run() {
@@ -23,7 +20,7 @@ fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<Partial>() { ExitCode::from(PARTIAL) } else { ExitCode::FAILURE }
+            if error.is::<Partial>() { ExitCode::from(Partial::EXIT_CODE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -1,14 +1,16 @@
 //! Archives: tiles that somebody has made, in one file, to be served as they are. PMTiles 3 and MBTiles 1.3, with images or vectors.
 //!
-//! An archive is not looked into: what its tiles show is their maker's affair. This module must not know HTTP.
+//! An archive is not looked into: what its tiles show is their maker's affair. PMTiles may also lie in a store of objects, of which a
+//! tile then is one range. This module must not know HTTP.
 
 mod mbtiles;
 mod pmtiles;
 
+use crate::store::{Store, StoreError};
 use crate::world::{LonLatBox, TileId};
 use bytes::Bytes;
 use mbtiles::Mbtiles;
-use pmtiles::Pmtiles;
+use pmtiles::{Pmtiles, Source};
 use serde_json::{Map, Value};
 use std::io::Read;
 use std::ops::RangeInclusive;
@@ -31,6 +33,10 @@ pub enum ArchiveError {
     Pmtiles { path: PathBuf, why: &'static str },
     #[error("{} is no MBTiles archive that can be read: {source}", path.display())]
     Mbtiles { path: PathBuf, source: rusqlite::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{} is read page by page, which a store of objects cannot do: download it, or make PMTiles", .0.display())]
+    NotInStore(PathBuf),
     #[error("{} holds {what}, which is not served: tiles are png, jpg, webp, avif or pbf", path.display())]
     Format { path: PathBuf, what: String },
     #[error("{} has no name to serve it by: name the file NAME.pmtiles or NAME.mbtiles", .0.display())]
@@ -94,13 +100,24 @@ impl Archive {
     /// It cannot be read, or is none.
     pub fn open(path: &Path) -> Result<Archive, ArchiveError> {
         let name = path.file_stem().and_then(|name| name.to_str()).ok_or_else(|| ArchiveError::Name(path.to_owned()))?;
-        let version = version(path).map_err(|source| ArchiveError::Io { path: path.to_owned(), source })?;
-        let (file, described) = if path.extension().is_some_and(|extension| extension == "mbtiles") {
-            let (file, described) = Mbtiles::open(path)?;
-            (File::Mbtiles(Box::new(file)), described)
-        } else {
-            let (file, described) = Pmtiles::open(path)?;
-            (File::Pmtiles(file), described)
+        let is_mbtiles = path.extension().is_some_and(|extension| extension == "mbtiles");
+        let of_file = || version(path).map_err(|source| ArchiveError::Io { path: path.to_owned(), source });
+        let in_store = Store::is_url(path).then(|| Store::open(path)).transpose()?;
+        let (version, file, described) = match (in_store, is_mbtiles) {
+            (Some(_), true) => return Err(ArchiveError::NotInStore(path.to_owned())),
+            (Some(store), false) => {
+                let version = format!("{:032x}", xxh3_128(store.version("")?.as_bytes()));
+                let (file, described) = Pmtiles::open(path, Source::Store(store))?;
+                (version, File::Pmtiles(file), described)
+            }
+            (None, true) => {
+                let (version, (file, described)) = (of_file()?, Mbtiles::open(path)?);
+                (version, File::Mbtiles(Box::new(file)), described)
+            }
+            (None, false) => {
+                let (version, (file, described)) = (of_file()?, Pmtiles::open(path, Source::file(path)?)?);
+                (version, File::Pmtiles(file), described)
+            }
         };
         Ok(Archive { name: name.to_owned(), version, described, file })
     }

@@ -8,6 +8,7 @@
 //! The `pmtiles` crate, which writes them and numbers tiles here, reads them only from asynchronous code and through tokio's files.
 
 use super::{ArchiveError, Described, TileFormat, kept};
+use crate::store::{Store, StoreError};
 use crate::world::{LonLatBox, TileId};
 use bytes::Bytes;
 use lru::LruCache;
@@ -35,8 +36,15 @@ const DEPTH_MAX: usize = 4;
 /// Degrees in the header, in ten-millionths.
 const DEGREE: f64 = 1e7;
 
+/// Where an archive's bytes are.
+pub(super) enum Source {
+    File(Mutex<File>),
+    /// The object that the store's own URL names.
+    Store(Store),
+}
+
 pub(super) struct Pmtiles {
-    file: Mutex<File>,
+    source: Source,
     path: PathBuf,
     root: Directory,
     leaves: Mutex<LruCache<u64, Directory>>,
@@ -57,10 +65,13 @@ struct Entry {
 }
 
 impl Pmtiles {
-    pub(super) fn open(path: &Path) -> Result<(Pmtiles, Described), ArchiveError> {
+    pub(super) fn open(path: &Path, source: Source) -> Result<(Pmtiles, Described), ArchiveError> {
         let failed = |source| ArchiveError::Io { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(failed)?;
-        let header = section(&mut file, 0, HEADER_BYTES as u64).map_err(|_| wrong(path, "it is shorter than a header"))?;
+        let header = source.section(0, HEADER_BYTES as u64).map_err(|error| match error {
+            Failed::Cut => wrong(path, "it is shorter than a header"),
+            other => other.of(path),
+        })?;
+        let section = |offset, length| source.section(offset, length).map_err(|error| error.of(path));
         if !header.starts_with(b"PMTiles\x03") {
             return Err(wrong(path, "it does not begin as PMTiles of version 3 do"));
         }
@@ -85,9 +96,9 @@ impl Pmtiles {
             5 => TileFormat::Avif,
             other => return Err(unserved(format!("tiles of the type {other}"))),
         };
-        let root = directory(&unpacked(section(&mut file, word(8), word(16)).map_err(failed)?, is_packed).map_err(failed)?)
+        let root = directory(&unpacked(section(word(8), word(16))?, is_packed).map_err(failed)?)
             .ok_or_else(|| wrong(path, "its root directory is damaged"))?;
-        let metadata = unpacked(section(&mut file, word(24), word(32)).map_err(failed)?, is_packed).map_err(failed)?;
+        let metadata = unpacked(section(word(24), word(32))?, is_packed).map_err(failed)?;
         let metadata: Value = serde_json::from_slice(&metadata).unwrap_or_default();
         let described = Described {
             format,
@@ -98,7 +109,7 @@ impl Pmtiles {
             metadata: kept(metadata.as_object().cloned().unwrap_or_default()),
         };
         let archive = Pmtiles {
-            file: Mutex::new(file),
+            source,
             path: path.to_owned(),
             root,
             leaves: Mutex::new(LruCache::new(LEAVES_MAX)),
@@ -117,7 +128,7 @@ impl Pmtiles {
         for _ in 0..DEPTH_MAX {
             let Some(entry) = found(&directory, number) else { return Ok(None) };
             if entry.run > 0 {
-                return self.read(self.data_offset, entry).map(|bytes| Some(bytes.into()));
+                return self.read(self.data_offset, entry).map(Some);
             }
             directory = self.leaf(entry)?;
         }
@@ -135,10 +146,59 @@ impl Pmtiles {
         Ok(read)
     }
 
-    fn read(&self, base: u64, entry: Entry) -> Result<Vec<u8>, ArchiveError> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        section(&mut file, base.saturating_add(entry.offset), entry.length.into())
-            .map_err(|source| ArchiveError::Io { path: self.path.clone(), source })
+    fn read(&self, base: u64, entry: Entry) -> Result<Bytes, ArchiveError> {
+        self.source.section(base.saturating_add(entry.offset), entry.length.into()).map_err(|error| error.of(&self.path))
+    }
+}
+
+/// Why bytes cannot be had.
+enum Failed {
+    Cut,
+    Long(u64),
+    Io(Error),
+    Store(StoreError),
+}
+
+impl Source {
+    /// # Errors
+    /// There is no such file.
+    pub(super) fn file(path: &Path) -> Result<Source, ArchiveError> {
+        let file = File::open(path).map_err(|source| ArchiveError::Io { path: path.to_owned(), source })?;
+        Ok(Source::File(Mutex::new(file)))
+    }
+
+    fn section(&self, offset: u64, length: u64) -> Result<Bytes, Failed> {
+        if length > SECTION_BYTES_MAX {
+            return Err(Failed::Long(length));
+        }
+        let bytes = match self {
+            // A store refuses to read nothing.
+            _ if length == 0 => Bytes::new(),
+            Source::File(file) => {
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut bytes = Vec::new();
+                let read = file.seek(SeekFrom::Start(offset)).and_then(|_| Read::by_ref(&mut *file).take(length).read_to_end(&mut bytes));
+                read.map_err(Failed::Io)?;
+                bytes.into()
+            }
+            Source::Store(store) => {
+                let range = offset..offset.saturating_add(length);
+                store.ranges(&[("", range)]).map_err(Failed::Store)?.pop().ok_or(Failed::Cut)?
+            }
+        };
+        if bytes.len() as u64 == length { Ok(bytes) } else { Err(Failed::Cut) }
+    }
+}
+
+impl Failed {
+    fn of(self, path: &Path) -> ArchiveError {
+        let io = |source| ArchiveError::Io { path: path.to_owned(), source };
+        match self {
+            Failed::Cut => io(Error::other("the file ends too early")),
+            Failed::Long(length) => io(Error::other(format!("a part of {length} bytes is larger than {SECTION_BYTES_MAX}"))),
+            Failed::Io(source) => io(source),
+            Failed::Store(error) => error.into(),
+        }
     }
 }
 
@@ -153,23 +213,13 @@ fn found(directory: &[Entry], tile: u64) -> Option<Entry> {
     (entry.run == 0 || tile - entry.tile < u64::from(entry.run)).then_some(entry)
 }
 
-fn section(file: &mut File, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
-    if length > SECTION_BYTES_MAX {
-        return Err(Error::other(format!("a part of {length} bytes is larger than {SECTION_BYTES_MAX}")));
-    }
-    file.seek(SeekFrom::Start(offset))?;
-    let mut bytes = Vec::new();
-    file.take(length).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 == length { Ok(bytes) } else { Err(Error::other("the file ends too early")) }
-}
-
-fn unpacked(bytes: Vec<u8>, is_packed: bool) -> Result<Vec<u8>, Error> {
+fn unpacked(bytes: Bytes, is_packed: bool) -> Result<Bytes, Error> {
     if !is_packed {
         return Ok(bytes);
     }
     let mut plain = Vec::new();
     flate2::read::GzDecoder::new(&bytes[..]).take(DIRECTORY_BYTES_MAX).read_to_end(&mut plain)?;
-    Ok(plain)
+    Ok(plain.into())
 }
 
 /// Column by column: differences of numbers, runs, lengths, and offsets plus 1, where 0 means right behind the entry before.

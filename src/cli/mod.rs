@@ -82,6 +82,10 @@ impl Cli {
 #[error("{0}")]
 pub struct Partial(pub String);
 
+impl Partial {
+    pub const EXIT_CODE: u8 = 3;
+}
+
 /// Whether the command failed only because the reader of its output closed the pipe.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error

@@ -9,15 +9,17 @@ use super::{Partial, stop};
 use crate::config::Size;
 use crate::engine::Cancel;
 use crate::filter::Filter;
-use crate::prewarm::{self, Area, Begin, Format, Job, Outcome, Plan, Replace, Stop, Summary, Target};
+use crate::ingest::cache::default_root;
+use crate::prewarm::{self, Area, Begin, Format, Job, Outcome, Place, Plan, Replace, Stop, Summary, Target};
 use crate::service::{CacheBudgets, Content, Metrics, Pipeline, Scale, Source, TileRequest, View, ZOOM_MAX_SERVED};
+use crate::store::Store;
 use crate::world::{LonLatBox, TileId};
 use anyhow::{Context, ensure};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::io::Write;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,6 +30,7 @@ use std::time::Instant;
   pointillist prewarm towers --min-zoom 4 --max-zoom 12 --bbox -10,35,5,60 --filter \"radio = 'LTE'\" -o lte.mbtiles
   pointillist prewarm towers --max-zoom 12 --region spain.geojson --cache-dir /var/cache/pointillist \\
     --filter \"\" --filter \"radio = 'LTE'\" --variant how=log --variant 'how=log&cmap=viridis'
+  pointillist prewarm towers --max-zoom 8 -o s3://maps/towers.pmtiles        # credentials in AWS_ACCESS_KEY_ID and so on
   pointillist prewarm towers --max-zoom 12 --dry-run
 A run that was stopped goes on with --resume; its output is the same, byte for byte.
 Exit codes: 0 all tiles are there, 1 failed, 2 wrong usage, 3 partial: stopped by Ctrl-C (within 10 seconds) or with tiles that
@@ -67,7 +70,8 @@ pub struct PrewarmArgs {
     #[arg(long, value_name = "QUERY", value_parser = names_and_values)]
     pub variant: Vec<Pairs>,
 
-    /// What to write: X.pmtiles, X.mbtiles, or a folder of z/x/y.png
+    /// What to write: X.pmtiles, X.mbtiles, or a folder of z/x/y.png; here, or in a store of objects, such as s3://bucket/x.pmtiles.
+    /// What goes to a store lies in the user's cache folder until it is there
     #[arg(short, long, value_name = "OUTPUT", required_unless_present_any = ["dry_run", "cache_dir"], conflicts_with = "cache_dir")]
     pub output: Option<PathBuf>,
 
@@ -210,7 +214,18 @@ fn target(args: &PrewarmArgs) -> anyhow::Result<Option<Target>> {
     let format = Format::of(path).map_err(|extension| {
         anyhow::anyhow!("'.{extension}' is no output: name it X.pmtiles, X.mbtiles, or a folder without an extension")
     })?;
-    Ok(Some(Target::File { path: path.clone(), format }))
+    let place = Place::of(path, &work_folder(path)?)?;
+    Ok(Some(Target::Output { place, format }))
+}
+
+/// Where tiles lie that go to a store: in the user's cache folder, for there may be nowhere else.
+fn work_folder(output: &Path) -> anyhow::Result<PathBuf> {
+    if !Store::is_url(output) {
+        return Ok(PathBuf::new());
+    }
+    let folder = default_root()?.join("prewarm");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    Ok(folder)
 }
 
 /// Every filter in every style, each once.

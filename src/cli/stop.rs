@@ -1,15 +1,18 @@
 //! Ctrl-C and SIGTERM, for commands that end in good order.
 
+use super::Partial;
 use std::time::Duration;
 
-/// What a command that has been told to stop may still take, in all. Its last steps get what is left of ten seconds.
+/// What a command that has been told to stop may still take before it gives up what is under way, and then for its last steps: ten
+/// seconds in all, less what a busy machine takes to notice.
 pub const DRAIN_MAX: Duration = Duration::from_secs(8);
+const LAST_STEPS_MAX: Duration = Duration::from_millis(1500);
 
 /// As shells report a program that was ended by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
-/// Calls `on_stop` when the process is told to stop, and `on_overdue` when [`DRAIN_MAX`] is over then. Told again, the process ends
-/// at once.
+/// Calls `on_stop` when the process is told to stop, and `on_overdue` when [`DRAIN_MAX`] is over then. What cannot be given up, a
+/// store or a disk that takes its time, ends with the process. Told again, it ends at once.
 ///
 /// # Errors
 /// The process cannot be told.
@@ -28,7 +31,9 @@ pub fn at_signal(on_stop: impl FnOnce() + Send + 'static, on_overdue: impl FnOnc
             let overdue = async {
                 tokio::time::sleep(DRAIN_MAX).await;
                 on_overdue();
-                std::future::pending::<()>().await;
+                tokio::time::sleep(LAST_STEPS_MAX).await;
+                eprintln!("stopped amid what cannot be given up: nothing bears its name that is not whole, and --resume goes on");
+                std::process::exit(Partial::EXIT_CODE.into());
             };
             tokio::select! {
                 () = signals.next() => std::process::exit(INTERRUPTED),

@@ -5,6 +5,7 @@
 //! plan    which tiles have points, exactly, from the index and the selection: empty subtrees are never entered
 //! sink    the cache, or a work file: tiles made so far, in SQLite beside the output; kill -9 loses at most a few batches
 //! output  PMTiles, MBTiles or a folder, written from the work file in a fixed order and renamed into place
+//! place   a local path, or a store of objects
 //! make    batch by batch on all threads, or on the GPU
 //! pace    yields to other work [traffic], and ends early when told to
 //! ```
@@ -15,6 +16,7 @@ mod area;
 mod make;
 mod output;
 mod pace;
+mod place;
 mod plan;
 mod sink;
 mod traffic;
@@ -24,16 +26,18 @@ pub use area::{Area, AreaError};
 pub use make::prepare;
 pub use output::Format;
 pub use pace::Stop;
+pub use place::Place;
 pub use plan::{Plan, ZoomCount};
 
 use crate::service::disk::DiskError;
 use crate::service::{Pipeline, ServiceError, View};
+use crate::store::StoreError;
 use make::{Run, Tally};
 use pace::{Pace, load_average};
 use serde::Serialize;
 use sink::Sink;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use thiserror::Error;
@@ -63,6 +67,8 @@ pub enum PrewarmError {
     Pmtiles { path: PathBuf, source: pmtiles::PmtError },
     #[error(transparent)]
     Cache(#[from] DiskError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What to make.
@@ -85,7 +91,7 @@ pub struct Job {
 /// Where tiles go.
 #[derive(Clone, Debug)]
 pub enum Target {
-    File { path: PathBuf, format: Format },
+    Output { place: Place, format: Format },
     /// The folder of a server's cache. Tiles that it has are not made again, unless they are to be replaced.
     Cache { folder: PathBuf, budget_bytes: u64 },
 }
@@ -166,13 +172,11 @@ pub type OnBatch<'a> = &'a (dyn Fn(u64, u64) + Sync);
 /// # Errors
 /// More tiles fail than may, or something cannot be written. What was made stays all the same.
 pub fn run(job: &Job, pipeline: &Pipeline, stop: &Stop, on_batch: OnBatch<'_>) -> Result<Summary, PrewarmError> {
-    if let Target::File { path, .. } = &job.target {
-        if path.exists() && job.replace == Replace::Never {
-            return Err(PrewarmError::Exists(path.clone()));
-        }
+    if let Target::Output { place, format } = &job.target {
         if job.views.len() != 1 {
             return Err(PrewarmError::SeveralViews(job.views.len()));
         }
+        place.check(*format, job.begin, job.replace, &identity(job))?;
     }
     let started = Instant::now();
     let traffic = job.yield_to.as_deref().map(Traffic::of).transpose()?;
@@ -223,26 +227,20 @@ struct Written {
 
 fn written(job: &Job, sink: Sink, outcome: Outcome) -> Result<Written, PrewarmError> {
     match (sink, &job.target) {
-        (Sink::Work(work), Target::File { path, format }) => {
-            let (view, _) = &job.views[0];
+        (Sink::Work(work), Target::Output { place, format }) => {
+            let mut bytes = 0;
             if outcome == Outcome::Complete {
-                output::write(&output::Described { job, view, path }, *format, &work)?;
+                let (view, _) = &job.views[0];
+                bytes = place.write(&output::Described { job, view }, *format, &work)?;
                 work.remove()?;
             }
-            let bytes = if path.exists() && outcome == Outcome::Complete { output::size(path)? } else { 0 };
-            Ok(Written { path: path.clone(), bytes, evicted: 0 })
+            Ok(Written { path: place.to_string().into(), bytes, evicted: 0 })
         }
         (Sink::Cache { store, evicted, .. }, Target::Cache { folder, .. }) => {
             Ok(Written { path: folder.clone(), bytes: store.file_bytes()?, evicted })
         }
         _ => unreachable!("a sink is opened for its target"),
     }
-}
-
-/// The work file: beside the output, so that both are on one disk.
-fn work_path(output: &Path) -> PathBuf {
-    let name = output.file_name().map_or_else(|| "tiles".into(), |name| name.to_string_lossy().into_owned());
-    output.with_file_name(format!(".{name}.prewarm"))
 }
 
 /// What the tiles of a job depend on, as text.

@@ -31,16 +31,14 @@ impl Format {
     }
 }
 
-/// What an output is called, and says of itself.
+/// What an output says of itself.
 pub(super) struct Described<'a> {
     pub job: &'a Job,
     pub view: &'a View,
-    pub path: &'a Path,
 }
 
 /// Writes all tiles of the work file that show anything.
-pub(super) fn write(described: &Described<'_>, format: Format, work: &WorkFile) -> Result<(), PrewarmError> {
-    let output = described.path;
+pub(super) fn write(described: &Described<'_>, output: &Path, format: Format, work: &WorkFile) -> Result<(), PrewarmError> {
     let name = output.file_name().map_or_else(|| "tiles".into(), |name| name.to_string_lossy().into_owned());
     let partial = output.with_file_name(format!(".{name}.partial"));
     let failed = |path: &Path| {

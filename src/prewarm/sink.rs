@@ -1,7 +1,7 @@
 //! Where finished tiles go while a run makes them: the work file of an output, or a server's cache.
 
 use super::work::WorkFile;
-use super::{Job, PrewarmError, Replace, Target, identity, work_path};
+use super::{Job, PrewarmError, Replace, Target, identity};
 use crate::service::disk::Store;
 use crate::service::{Content, Scale, TileKey, TileRequest, View};
 use crate::world::TileId;
@@ -17,7 +17,7 @@ pub(super) enum Sink {
 impl Sink {
     pub(super) fn open(job: &Job) -> Result<Sink, PrewarmError> {
         match &job.target {
-            Target::File { path, .. } => Ok(Sink::Work(WorkFile::open(&work_path(path), &identity(job), job.begin)?)),
+            Target::Output { place, .. } => Ok(Sink::Work(WorkFile::open(&place.work_path(), &identity(job), job.begin)?)),
             Target::Cache { folder, budget_bytes } => {
                 Ok(Sink::Cache { store: Store::open(folder, *budget_bytes)?, replace: job.replace, evicted: 0 })
             }

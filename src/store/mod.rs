@@ -162,6 +162,37 @@ impl Store {
         self.wait(name, async move { objects.put(&path, bytes.into()).await.map(drop) })
     }
 
+    /// Writes small objects, many at once. The first failure ends it; of the others some may be there.
+    pub fn put_all(&self, objects: Vec<(String, Bytes)>) -> Result<(), StoreError> {
+        let turns = Arc::new(Semaphore::new(REQUESTS_MAX));
+        let mut requests = JoinSet::new();
+        for (name, bytes) in objects {
+            let (objects, path, turns) = (self.objects.clone(), self.path(&name), turns.clone());
+            let request = async move {
+                let _turn = turns.acquire().await;
+                let put = objects.put(&path, bytes.into()).await;
+                (name, put)
+            };
+            requests.spawn_on(request, runtime()?.handle());
+        }
+        let store = self.clone();
+        let all = async move {
+            while let Some(done) = requests.join_next().await {
+                let Ok((name, result)) = done else { return Err(store.lost()) };
+                result.map_err(|error| store.failed(&name, error))?;
+            }
+            Ok(())
+        };
+        self.wait_for(all)?
+    }
+
+    /// Another text for other bytes: the object's entity tag, or where the store has none, its size and time.
+    pub fn version(&self, name: &str) -> Result<String, StoreError> {
+        let (objects, path) = (self.objects.clone(), self.path(name));
+        let described = self.wait(name, async move { objects.head(&path).await })?;
+        Ok(described.e_tag.unwrap_or_else(|| format!("{} {}", described.size, described.last_modified)))
+    }
+
     /// Removes an object; one that is not there is no error.
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
         let (objects, path) = (self.objects.clone(), self.path(name));
@@ -265,6 +296,10 @@ mod tests {
         assert_eq!(store.ranges(&[("x/1", 2..5), ("x/2", 0..1), ("x/1", 9..10)]).unwrap(), ["234", "t", "9"]);
         let names: Vec<String> = store.list().unwrap().into_iter().map(|object| object.name).collect();
         assert_eq!(names, ["x/1", "x/2"]);
+        let before = store.version("x/1").unwrap();
+        store.put_all((1..100).map(|i| (format!("x/{i}"), Bytes::from(format!("{i}")))).collect()).unwrap();
+        assert_eq!((store.list().unwrap().len(), store.get("x/77").unwrap()), (99, Bytes::from_static(b"77")));
+        assert_ne!(store.version("x/1").unwrap(), before);
         store.remove("x/1").unwrap();
         store.remove("x/1").unwrap();
         let missing = store.get("x/1").unwrap_err();

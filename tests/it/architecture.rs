@@ -10,7 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("world", &[]),
     ("generate", &[]),
-    ("archive", &["world"]),
+    ("archive", &["store", "world"]),
     ("dataset", &["store", "world"]),
     ("filter", &["world", "dataset"]),
     ("ingest", &["store", "world", "dataset", "filter"]),

@@ -5,7 +5,7 @@ use crate::served::{PROGRAM, Sample, Served};
 use pointillist::dataset::{ColumnKeys, Dataset};
 use pointillist::engine::cpu::CpuEngine;
 use pointillist::filter::Filter;
-use pointillist::prewarm::{self as library, Area, Begin, Format, Job, Outcome, Plan, Replace, Stop, Target};
+use pointillist::prewarm::{self as library, Area, Begin, Format, Job, Outcome, Place, Plan, Replace, Stop, Target};
 use pointillist::service::{CacheBudgets, Metrics, Pipeline, Source, View};
 use pointillist::world::{TileId, Zoom};
 use std::path::Path;
@@ -134,7 +134,7 @@ fn tiles_under_way_are_given_up_where_draining_takes_too_long() {
         views: vec![(view, plan)],
         zooms,
         area,
-        target: Target::File { path: path.clone(), format: Format::Pmtiles },
+        target: Target::Output { place: Place::Local(path.clone()), format: Format::Pmtiles },
         begin: Begin::Afresh,
         replace: Replace::Never,
         load_max: None,
