@@ -33,8 +33,8 @@ except ImportError:
 sys.path.insert(0, str(HERE))
 from simulation import layout, paper, replay, trace  # noqa: E402
 
-# Between the ships' and the towers' as fitted (docs/scale.md).
-CLUMPING = 0.05
+# As fitted to 40 million generated towers (docs/scale.md).
+CLUMPING = {8: 0.01, 16: 0.06}
 
 
 def with_options(parser, defaults, group):
@@ -63,7 +63,7 @@ def predicted(measured, sample, seed):
     machine, store = calibrated(measured, replay.Machine(replicas=1), replay.Store())
     # So far apart that none waits for another, and a user each.
     asked = [(10.0 * i, i, tuple(entry["tile"])) for i, entry in enumerate(measured["tiles"])]
-    where = layout.Layout(sample, measured["points"], measured["clumping"], measured["groups"], measured["ranked_levels"])
+    where = layout.Layout(sample, measured["points"], layout.of_json(measured["clumping"]), measured["groups"], measured["ranked_levels"])
     return replay.replay(asked, where.blocks, dataclasses.replace(machine, memory_bytes=0, shared_bytes=0), store, seed)
 
 
@@ -95,7 +95,6 @@ def tell(said):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--points", type=float, default=1e9)
-    parser.add_argument("--clumping", type=float, default=CLUMPING)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--calibrate", type=pathlib.Path, metavar="MEASUREMENTS")
     parser.add_argument("--sample", type=pathlib.Path, help="sorted keys of a dataset, .npy, as cold_store.py writes them")
@@ -109,7 +108,7 @@ def main():
         measurements = json.loads(args.paper.read_text())
         paper.tell(measurements, {m["sample"]: numpy.load(args.paper.parent / m["sample"]) for m in measurements["datasets"]})
         return
-    machine, store, clumping = replay.Machine(), replay.Store(), args.clumping
+    machine, store, clumping = replay.Machine(), replay.Store(), CLUMPING
     sample = numpy.load(args.sample) if args.sample else trace.sample_of_towns(200_000, 7)
     if args.calibrate:
         measurements = json.loads(args.calibrate.read_text())
@@ -118,7 +117,7 @@ def main():
             compare(measured, predicted(measured, own, args.seed))
             print()
         machine, store = calibrated(measurements["datasets"][0], machine, store)
-        clumping = measurements["datasets"][0]["clumping"]
+        clumping = layout.of_json(measurements["datasets"][0]["clumping"])
     habits, machine, store = (from_options(args, defaults) for defaults in (trace.Habits(), machine, store))
     where = layout.Layout(sample, args.points, clumping)
     said = replay.replay(trace.trace(sample, habits, args.seed), where.blocks, machine, store, args.seed)

@@ -14,6 +14,7 @@ import numpy  # noqa: E402
 from simulation import layout, replay, trace  # noqa: E402
 
 SAMPLE = trace.sample_of_towns(50_000, 3)
+CLUMPED = {8: 0.05}
 FIXED = {"compute_ms": 5.0, "compute_p99_ms": 5.0, "memory_ms": 1.0}
 
 
@@ -68,11 +69,14 @@ class Layouts(unittest.TestCase):
 
     def test_clumping_is_found_again(self):
         sample = trace.sample_of_towns(50_000, 3)
-        of = {level: layout.Layout(sample, 10_000_000, 0.07).cells(level) for level in range(8, 13)}
-        self.assertAlmostEqual(layout.fit_clumping(sample, 10_000_000, of), 0.07, delta=1e-3)
+        known = {8: 0.01, 12: 0.07}
+        of = {level: layout.Layout(sample, 10_000_000, known).cells(level) for level in known}
+        found = layout.fit_clumping(sample, 10_000_000, of)
+        for level, k in known.items():
+            self.assertAlmostEqual(found[level], k, delta=k / 1000)
 
     def test_tiles_are_their_children(self):
-        where = layout.Layout(SAMPLE, 1e9, 0.05)
+        where = layout.Layout(SAMPLE, 1e9, CLUMPED)
         for z, x, y in [(0, 0, 0), (4, 8, 5), (7, 60, 45)]:
             children = [(z + 1, 2 * x + i, 2 * y + j) for i in (0, 1) for j in (0, 1)]
             self.assertAlmostEqual(where.points_of((z, x, y)), sum(where.points_of(child) for child in children), delta=1)
@@ -89,10 +93,10 @@ class Layouts(unittest.TestCase):
     def test_runs(self):
         blocks = [(0, 0), (0, 1), (0, 3), (1, 4)] + [(2, i) for i in range(20)]
         self.assertEqual([len(run) for run in layout.requests(blocks)], [2, 1, 1, 16, 4])
-        self.assertEqual(layout.Layout(SAMPLE, 1e9, 0.05).blocks((4, 0, 0)), [], "a tile without points reads nothing")
+        self.assertEqual(layout.Layout(SAMPLE, 1e9, CLUMPED).blocks((4, 0, 0)), [], "a tile without points reads nothing")
 
     def test_requests_grow_with_parts_not_with_points_of_a_tile(self):
-        few, many = (len(layout.requests(layout.Layout(SAMPLE, points, 0.05).blocks((0, 0, 0)))) for points in (1e8, 1e9))
+        few, many = (len(layout.requests(layout.Layout(SAMPLE, points, CLUMPED).blocks((0, 0, 0)))) for points in (1e8, 1e9))
         self.assertAlmostEqual(many / few, 10, delta=3)
 
 
@@ -101,14 +105,14 @@ class Replays(unittest.TestCase):
         return replay.replay(asked, blocks_of, machine or replay.Machine(**FIXED), store or replay.Store(), 1)
 
     def test_seeds(self):
-        where, asked = layout.Layout(SAMPLE, 1e9, 0.05), trace.trace(SAMPLE, trace.Habits(sessions=30), 4)
+        where, asked = layout.Layout(SAMPLE, 1e9, CLUMPED), trace.trace(SAMPLE, trace.Habits(sessions=30), 4)
         store = replay.Store(median_ms=20, p99_ms=90)
         first, second, third = (replay.replay(asked, where.blocks, replay.Machine(), store, seed) for seed in (1, 1, 2))
         self.assertEqual(first, second)
         self.assertNotEqual(first, third)
 
     def test_nothing_is_lost(self):
-        where, asked = layout.Layout(SAMPLE, 1e9, 0.05), trace.trace(SAMPLE, trace.Habits(sessions=60, sessions_per_second=5), 4)
+        where, asked = layout.Layout(SAMPLE, 1e9, CLUMPED), trace.trace(SAMPLE, trace.Habits(sessions=60, sessions_per_second=5), 4)
         for routing in ("hash", "random"):
             said = replay.replay(asked, where.blocks, replay.Machine(memory_bytes=1e6, disk_bytes=2e6, routing=routing), replay.Store(), 1)
             self.assertEqual(said["requests"], len(asked))
@@ -149,6 +153,15 @@ class Replays(unittest.TestCase):
         self.assertEqual((shared["shared"], shared["made"]), (2, 1))
         made = self.run_of(spaced(again, 1.0), replay.Machine(memory_bytes=0, shared_bytes=0, **FIXED))
         self.assertEqual((made["made"], made["store"]["requests"], made["hit_rate"]["blocks"]), (3, 1, 2 / 3))
+
+    def test_what_was_used_last_stays(self):
+        cache = replay.Lru(2)
+        for key in "aba":
+            cache.put(key, 1)
+        cache.put("c", 1)
+        self.assertEqual([cache.has(key) for key in "abc"], [True, False, True])
+        cache.put("too large", 3)
+        self.assertEqual([cache.has(key) for key in ("a", "c", "too large")], [True, True, False])
 
     def test_least_recently_used_of_independent_draws(self):
         # Che's approximation: with the characteristic time t that fills the cache, thing i is hit with 1 - e^(-p t).

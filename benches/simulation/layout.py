@@ -6,8 +6,8 @@ share of the sample. How many of its 65,536 pixels are occupied follows from how
 
     pixels(n) = 65,536 (1 - (1 + n / (65,536 k))^-k)        the occupancy of counts with a negative binomial distribution
 
-where k is how clumped points are: small for ships along a lane, infinite for rain. `fit_clumping` finds it from the cells per level that a
-dataset's manifest counts. This module knows nothing of time, caches or users.
+where k is how clumped points are at the scale of a level: small for ships along a lane, infinite for rain. `fit_clumping` finds it from the cells
+per level that a dataset's manifest counts; with more points it is taken to stay what it is. This module knows nothing of time, caches or users.
 """
 
 import numpy
@@ -54,14 +54,26 @@ def occupied(points, clumping):
 
 
 def fit_clumping(sample, points, cells_of_level):
-    """The k with which the levels of an index have, together, as many cells as a manifest counts."""
-    counts = {level: tile_counts(sample, level - 8) * (points / len(sample)) for level in cells_of_level}
-    low, high = 1e-4, 1e3
-    for _ in range(60):
+    """By level, the k with which a level has as many cells as a manifest counts."""
+    return {level: fit_level(tile_counts(sample, level - 8) * (points / len(sample)), cells) for level, cells in cells_of_level.items()}
+
+
+def fit_level(tiles, cells):
+    low, high = 1e-6, 1e6
+    for _ in range(80):
         middle = (low * high) ** 0.5
-        found = sum(occupied(tiles, middle).sum() for tiles in counts.values())
-        low, high = (middle, high) if found < sum(cells_of_level.values()) else (low, middle)
+        low, high = (middle, high) if occupied(tiles, middle).sum() < cells else (low, middle)
     return (low * high) ** 0.5
+
+
+def of_json(clumping):
+    """JSON's keys are text."""
+    return {int(level): k for level, k in clumping.items()}
+
+
+def clumping_at(clumping, level):
+    """Of a level that was not fitted, the nearest one's."""
+    return clumping[min(clumping, key=lambda fitted: abs(fitted - level))]
 
 
 def tile_counts(sample, zoom):
@@ -69,7 +81,7 @@ def tile_counts(sample, zoom):
 
 
 class Layout:
-    """A dataset of `points` points that lie as `sample` does (sorted 64-bit keys)."""
+    """A dataset of `points` points that lie as `sample` does (sorted 64-bit keys); `clumping` by level."""
 
     def __init__(self, sample, points, clumping, groups=6, ranked_levels=12, zoom_max=18):
         self.sample, self.points, self.clumping, self.groups, self.ranked_levels = sample, int(points), clumping, groups, ranked_levels
@@ -79,7 +91,7 @@ class Layout:
         for zoom in range(zoom_max + 1):
             codes, counts = numpy.unique(sample >> numpy.uint64(64 - 2 * zoom), return_counts=True) if zoom else (numpy.array([0]), numpy.array([len(sample)]))
             ends = numpy.concatenate([[0], numpy.cumsum(counts)]) * self.weight
-            entries = numpy.concatenate([[0], numpy.cumsum(occupied(counts * self.weight, clumping))])
+            entries = numpy.concatenate([[0], numpy.cumsum(occupied(counts * self.weight, clumping_at(clumping, zoom + 8)))])
             self.zooms[zoom] = (codes, ends, entries)
         self.levels = [zoom + 8 for zoom in range(zoom_max + 1) if self.cells(zoom + 8) * POINTS_PER_CELL_MIN <= points]
         # Where arrays begin in their part's file depends on those before them; of an average part.

@@ -52,7 +52,7 @@ def column(measured, sample, points):
     served = total - files.get("rows.parquet", 0)
     each = points / measured["points"]
     parts = int(numpy.ceil(points / layout.PART_POINTS))
-    where = layout.Layout(sample, points, measured["clumping"], measured["groups"], measured["ranked_levels"])
+    where = layout.Layout(sample, points, layout.of_json(measured["clumping"]), measured["groups"], measured["ranked_levels"])
     asked = [tile for _, _, tile in trace.trace(sample, trace.Habits(sessions=60), 1)]
     tiles = sorted(set(asked))
     # Coarse tiles touch many parts: told apart, since they are few and made once.
