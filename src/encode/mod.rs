@@ -1,5 +1,6 @@
 //! Images and arrays as bytes: PNG and NumPy's npy. Pure functions that know nothing of what the pixels mean.
 
+mod dither;
 mod npy;
 mod palette;
 mod png;

@@ -1,46 +1,206 @@
-//! Images of many colours as images of 256, dithered: for who wants small tiles more than exact ones.
+//! The 255 colours that stand best for those of an image that has more.
 //!
-//! The palette is quantizr's (clusters in RGBA), and so is the error diffusion (Floyd and Steinberg's, row by row in turning
-//! directions). What is ours is that nothing appears or vanishes: transparent pixels have a place of their own in the palette and
-//! pass on the errors of their neighbours without adding any.
+//! 1. Pixels are counted by colour; where there are more than some thousand colours, by cells of them, twice as wide until they are few.
+//! 2. All cells lie in one box. The box with the largest sum of squared errors is cut in two, at the mean of the channel in which it has
+//!    the most, until there are as many boxes as a palette has places (as in Wu's "Color quantization by dynamic programming and principal
+//!    analysis", 1992, but that his cuts are searched for).
+//!
+//! quantizr, which was here before, also moves each colour to the mean of what is nearest to it, twice, and searches a tree for every
+//! pixel: 0.5 to 1.5 dB better, and 5 to 8 times as long.
 
-use super::palette::{COLORS_MAX, Indexed};
-use quantizr::{Histogram, Image, Options, QuantizeResult};
+use super::palette::COLORS_MAX;
 
-/// The image in at most 256 colours.
-///
-/// # Panics
-/// If there are no pixels, or not whole rows of them.
-pub(super) fn quantized(rgba: &[u8], width: usize) -> Indexed {
-    const SIZES_FIT: &str = "an image has whole rows of pixels";
-    let (pixels, _) = rgba.as_chunks::<4>();
-    let visible: Vec<[u8; 4]> = pixels.iter().copied().filter(|pixel| pixel[3] > 0).collect();
-    let mut histogram = Histogram::new();
-    histogram.add_image(&Image::new(visible.as_flattened(), visible.len(), 1).expect(SIZES_FIT));
-    let mut options = Options::default();
-    // One place is left for what is transparent.
-    options.set_max_colors(COLORS_MAX as i32 - 1).expect("255 colours are allowed");
-    let result = QuantizeResult::quantize_histogram(&histogram, &options);
-    let palette = result.get_palette();
-    let mut colors: Vec<[u8; 4]> = palette.entries[..palette.count as usize]
-        .iter()
-        // A cluster of faint colours must not round to nothing.
-        .map(|color| [color.r, color.g, color.b, color.a.max(1)])
-        .collect();
+/// Cells of colours. Twice as many make a palette that is better by less than 0.1 dB, and counting takes half as long again: the
+/// table no longer fits the cache next to the processor.
+const CELLS_MAX: usize = 2048;
 
-    // Where nothing is, quantizr shall find a colour that it has exactly.
-    let filled: Vec<[u8; 4]> = pixels.iter().map(|&pixel| if pixel[3] > 0 { pixel } else { colors[0] }).collect();
-    let image = Image::new(filled.as_flattened(), width, pixels.len() / width).expect(SIZES_FIT);
-    let mut indices = vec![0; pixels.len()];
-    result.remap_image(&image, &mut indices).expect("there is an index for each pixel");
-    if visible.len() < pixels.len() {
-        let transparent = colors.len() as u8;
-        colors.push([0; 4]);
-        for (index, pixel) in indices.iter_mut().zip(pixels) {
-            if pixel[3] == 0 {
-                *index = transparent;
+/// A quarter of the slots are taken at most, so most cells are found at once.
+const SLOTS: usize = 4 * CELLS_MAX;
+
+/// A cell's number where a pixel is transparent.
+pub(super) const TRANSPARENT: u16 = u16::MAX;
+
+/// Levels by channel: red, green, blue, opacity.
+pub(super) type Levels = [f32; 4];
+
+/// The colours of an image's visible pixels, and which stands for which.
+pub(super) struct Palette {
+    /// At most 255, none transparent.
+    pub colors: Vec<[u8; 4]>,
+    /// Each pixel's cell, or [`TRANSPARENT`].
+    pub cells: Vec<u16>,
+    /// By cell: the place of its colour.
+    pub places: Vec<u8>,
+}
+
+/// Pixels of about one colour.
+#[derive(Clone, Copy, Default)]
+struct Cell {
+    sums: [u32; 4],
+    pixels: u32,
+}
+
+/// Cells by colour.
+struct CellTable {
+    /// Which bits of a colour a cell goes by.
+    mask: u32,
+    /// A masked colour and one more than its cell's number; 0 in a slot that is free.
+    slots: Vec<(u32, u16)>,
+}
+
+/// A run of cells that are close to each other.
+struct CellBox {
+    first: usize,
+    end: usize,
+    mean: Levels,
+    /// In which the error is largest, and how large: the sum over its pixels of the squared distances to the mean.
+    channel: usize,
+    error: f32,
+}
+
+/// What boxes are made of.
+struct Weighed {
+    mean: Levels,
+    weight: f32,
+    cell: u16,
+}
+
+impl Palette {
+    /// # Panics
+    /// If no pixel is visible.
+    pub(super) fn of(pixels: &[[u8; 4]]) -> Palette {
+        let (cells, numbers) = counted(pixels);
+        let weighed = |(number, cell): (usize, &Cell)| Weighed { mean: cell.mean(), weight: cell.pixels as f32, cell: number as u16 };
+        let mut weighed: Vec<Weighed> = cells.iter().enumerate().map(weighed).collect();
+        // One place is left for what is transparent.
+        let boxes = cut(&mut weighed, COLORS_MAX - 1);
+        let mut places = vec![0; cells.len()];
+        for (place, of_box) in boxes.iter().enumerate() {
+            weighed[of_box.first..of_box.end].iter().for_each(|cell| places[usize::from(cell.cell)] = place as u8);
+        }
+        let rounded = |of_box: &CellBox| {
+            let [r, g, b, a] = of_box.mean.map(|level| level.round() as u8);
+            // A box of faint colours must not round to nothing.
+            [r, g, b, a.max(1)]
+        };
+        Palette { colors: boxes.iter().map(rounded).collect(), cells: numbers, places }
+    }
+}
+
+impl Cell {
+    fn add(&mut self, other: Cell) {
+        self.sums.iter_mut().zip(other.sums).for_each(|(sum, more)| *sum += more);
+        self.pixels += other.pixels;
+    }
+
+    fn mean(&self) -> Levels {
+        self.sums.map(|sum| sum as f32 / self.pixels as f32)
+    }
+}
+
+impl CellTable {
+    /// Of cells that are `2^masked_bits` levels wide.
+    fn new(masked_bits: u32) -> CellTable {
+        CellTable { mask: (0xff << masked_bits & 0xff) * 0x0101_0101, slots: vec![(0, 0); SLOTS] }
+    }
+
+    /// The number of a colour's cell, which is made where there is none yet.
+    #[inline(always)]
+    fn number(&mut self, color: [u8; 4], cells: &mut Vec<Cell>) -> u16 {
+        let key = u32::from_le_bytes(color) & self.mask;
+        // Fibonacci hashing, as in `palette`.
+        let mut slot = (key.wrapping_mul(0x9e37_79b9) >> (32 - SLOTS.trailing_zeros())) as usize;
+        loop {
+            match self.slots[slot % SLOTS] {
+                (_, 0) => {
+                    cells.push(Cell::default());
+                    self.slots[slot % SLOTS] = (key, cells.len() as u16);
+                    return cells.len() as u16 - 1;
+                }
+                (taken, number) if taken == key => return number - 1,
+                _ => slot += 1,
             }
         }
     }
-    Indexed { colors, indices }.sorted()
+}
+
+/// The cells of the visible pixels, and each pixel's own.
+fn counted(pixels: &[[u8; 4]]) -> (Vec<Cell>, Vec<u16>) {
+    let mut masked_bits = 0;
+    let mut table = CellTable::new(masked_bits);
+    let mut cells = Vec::with_capacity(CELLS_MAX + 1);
+    let mut numbers = Vec::with_capacity(pixels.len());
+    let mut last = ([0; 4], TRANSPARENT);
+    for &pixel in pixels {
+        if pixel[3] == 0 {
+            numbers.push(TRANSPARENT);
+            continue;
+        }
+        if pixel != last.0 {
+            last = (pixel, table.number(pixel, &mut cells));
+        }
+        cells[usize::from(last.1)].add(Cell { sums: pixel.map(u32::from), pixels: 1 });
+        numbers.push(last.1);
+        while cells.len() > CELLS_MAX {
+            masked_bits += 1;
+            table = CellTable::new(masked_bits);
+            let mut wider = Vec::with_capacity(CELLS_MAX + 1);
+            let mut merged = |cell: &Cell| {
+                // The mean lies in the cell.
+                let number = table.number(cell.mean().map(|level| level as u8), &mut wider);
+                wider[usize::from(number)].add(*cell);
+                number
+            };
+            let now: Vec<u16> = cells.iter().map(&mut merged).collect();
+            numbers.iter_mut().filter(|number| **number != TRANSPARENT).for_each(|number| *number = now[usize::from(*number)]);
+            cells = wider;
+            last = ([0; 4], TRANSPARENT);
+        }
+    }
+    (cells, numbers)
+}
+
+/// At most `boxes_max` boxes of all cells, which are sorted into them.
+fn cut(cells: &mut [Weighed], boxes_max: usize) -> Vec<CellBox> {
+    let mut boxes = vec![CellBox::of(cells, 0, cells.len())];
+    while boxes.len() < boxes_max {
+        let worst = (0..boxes.len()).max_by(|&a, &b| boxes[a].error.total_cmp(&boxes[b].error)).expect("there is a box");
+        let CellBox { first, end, mean, channel, error } = boxes[worst];
+        if error <= 0.0 {
+            break;
+        }
+        let mut middle = first;
+        for cell in first..end {
+            let is_below = cells[cell].mean[channel] < mean[channel];
+            cells.swap(cell, middle);
+            middle += usize::from(is_below);
+        }
+        if middle == first || middle == end {
+            // Alike, but for a rounding.
+            boxes[worst].error = 0.0;
+            continue;
+        }
+        boxes[worst] = CellBox::of(cells, first, middle);
+        boxes.push(CellBox::of(cells, middle, end));
+    }
+    boxes
+}
+
+impl CellBox {
+    fn of(cells: &[Weighed], first: usize, end: usize) -> CellBox {
+        let (mut weight, mut sums, mut squares) = (0.0, [0f32; 4], [0f32; 4]);
+        for cell in &cells[first..end] {
+            weight += cell.weight;
+            for channel in 0..4 {
+                let sum = cell.mean[channel] * cell.weight;
+                sums[channel] += sum;
+                squares[channel] += sum * cell.mean[channel];
+            }
+        }
+        let mean = sums.map(|sum| sum / weight);
+        let errors: Levels = std::array::from_fn(|channel| squares[channel] - sums[channel] * mean[channel]);
+        let channel = (0..4).max_by(|&a, &b| errors[a].total_cmp(&errors[b])).expect("there are four");
+        let error = if end - first > 1 { errors[channel] } else { 0.0 };
+        CellBox { first, end, mean, channel, error }
+    }
 }
