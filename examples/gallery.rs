@@ -11,13 +11,12 @@ use anyhow::{Context, bail};
 use pointillist::dataset::write::Replace;
 use pointillist::dataset::{Dataset, PART_POINTS_MAX};
 use pointillist::encode::png_of_width;
+use pointillist::engine::Cancel;
 use pointillist::engine::cpu::CpuEngine;
-use pointillist::engine::{Cancel, CountGrid, Engine, GroupKind, Groups, Selection};
 use pointillist::filter::Filter;
 use pointillist::ingest::{ColumnWishes, DialectWishes, IngestOptions, Unobserved, ingest};
-use pointillist::shade::{
-    Category, CategoryKind, Legend, Rgb, Shader, Spread, Style, auto_spread, halo, legend_image, spread,
-};
+use pointillist::service::{CacheBudgets, Content, Metrics, Pipeline, Scale, Source, TileRequest, View};
+use pointillist::shade::legend_image;
 use pointillist::world::{TileId, Zoom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,13 +77,14 @@ fn main() -> anyhow::Result<()> {
         bail!("usage: gallery DATA_FOLDER PICTURES_FOLDER");
     };
     let work = tempfile::tempdir()?;
+    let pipeline = Pipeline::new(&CacheBudgets::of(256 << 20), Arc::new(Metrics::new()));
     for (name, files, category) in SOURCES {
         let folder = work.path().join(name);
         ingest_files(files.iter().map(|file| data.join(file)).collect(), &folder, category)?;
         let dataset = Arc::new(Dataset::open(&folder)?);
-        let engine = CpuEngine::new(dataset.clone());
+        let source = Arc::new(Source::new(dataset.clone(), Arc::new(CpuEngine::new(dataset)))?);
         for picture in PICTURES.iter().filter(|picture| picture.dataset == name) {
-            draw(picture, &dataset, &engine, out).with_context(|| format!("cannot draw {}", picture.file))?;
+            draw(picture, &source, &pipeline, out).with_context(|| format!("cannot draw {}", picture.file))?;
         }
     }
     Ok(())
@@ -110,77 +110,41 @@ fn ingest_files(inputs: Vec<PathBuf>, output: &Path, category: Option<&str>) -> 
     Ok(())
 }
 
-fn draw(picture: &Picture, dataset: &Dataset, engine: &dyn Engine, out: &Path) -> anyhow::Result<()> {
+fn draw(picture: &Picture, source: &Arc<Source>, pipeline: &Pipeline, out: &Path) -> anyhow::Result<()> {
     let never = Cancel::never();
     let (z, west, north) = picture.corner;
-    let zoom = Zoom::new(z)?;
-    let groups = Arc::new(match dataset.manifest.category.as_deref().and_then(|name| dataset.column_id(name)) {
-        Some(column) => Groups::by_column(dataset, column, &[])?,
-        None => Groups::none(dataset),
-    });
-    let selection = engine.select(&Arc::new(Filter::all()), &groups, &never)?;
-    let categories = categories(dataset, &selection);
-    let style = Style::parse(picture.style.iter().copied())?;
-    let radius = match style.spread {
-        Spread::Pixels(pixels) => pixels,
-        Spread::Auto => auto_spread(zoom, |tiles| engine.count(&selection, tiles, &never))?,
-    };
-    let distribution = engine.distribution(&selection, zoom, &never)?;
-    let shader = Shader::new(&style, &categories, &distribution)?;
-
+    let view = Arc::new(View::new(source, Filter::all(), picture.style.iter().copied())?);
     let mut rgba = vec![0u8; COLUMNS * TILE * ROWS * TILE * 4];
     let width = COLUMNS * TILE;
     for (row, column) in (0..ROWS).flat_map(|row| (0..COLUMNS).map(move |column| (row, column))) {
         let tile = TileId::new(z, west + column as u32, north + row as u32)?;
-        let grid = spread_grid(engine, &selection, tile, radius)?;
-        for (y, line) in shader.shade(&grid).chunks_exact(TILE * 4).enumerate() {
+        let request = TileRequest { view: view.clone(), tile, scale: Scale::One, content: Content::Png };
+        let pixels = decoded(&pipeline.tile(&request, &never)?.bytes)?;
+        for (y, line) in pixels.chunks_exact(TILE * 4).enumerate() {
             let at = ((row * TILE + y) * width + column * TILE) * 4;
             rgba[at..][..TILE * 4].copy_from_slice(line);
         }
     }
-    let by_category = dataset.manifest.category.as_deref().filter(|_| style.cmap.is_none());
-    let title = by_category.unwrap_or(picture.dataset);
-    let legend = Legend::new(&style, &categories, &distribution, radius)?;
-    let plate = legend_image(&legend, title, 1);
+    let explained = pipeline.legend(&view, Zoom::new(z)?, &never)?;
+    let legend = explained.legend();
+    let by_category = source.dataset().manifest.category.as_deref().filter(|_| view.style.cmap.is_none());
+    let plate = legend_image(legend, by_category.unwrap_or(picture.dataset), 1);
     lay_over(&mut rgba, width, &plate.rgba, plate.width, (12, ROWS * TILE - plate.height - 12));
     let png = png_of_width(&rgba, width);
     let path = out.join(format!("{}.png", picture.file));
     std::fs::write(&path, &png).with_context(|| format!("cannot write {}", path.display()))?;
-    println!("{}: {} kB, spread {radius}", path.display(), png.len() / 1000);
+    println!("{}: {} kB, spread {}", path.display(), png.len() / 1000, legend.spread_pixels);
     Ok(())
 }
 
-/// The counts of a tile, spread with what its neighbours have near the border.
-fn spread_grid(engine: &dyn Engine, selection: &Selection, tile: TileId, radius: usize) -> anyhow::Result<CountGrid> {
-    let around: Vec<Option<TileId>> =
-        [-1, 0, 1].into_iter().flat_map(|dy| [-1, 0, 1].map(|dx| tile.neighbour(dx, dy))).collect();
-    let known: Vec<TileId> = around.iter().copied().flatten().collect();
-    let mut grids = engine.count(selection, &known, &Cancel::never())?.into_iter();
-    let grids: Vec<Option<CountGrid>> = around.iter().map(|tile| tile.and_then(|_| grids.next())).collect();
-    let neighbours = [0, 1, 2].map(|row| [0, 1, 2].map(|column| grids[row * 3 + column].as_ref()));
-    Ok(spread(&halo(neighbours, radius).context("the tile itself is there")?, radius))
-}
-
-fn categories(dataset: &Dataset, selection: &Selection) -> Vec<Category> {
-    let Some(column) = selection.groups.column() else { return Vec::new() };
-    let styles = &dataset.column(column).styles;
-    let category = |(group, &count): (&pointillist::engine::Group, &u64)| {
-        let (value, kind) = match &group.kind {
-            GroupKind::Value { value, .. } => (Some(value.to_string()), CategoryKind::Value),
-            GroupKind::Null => (None, CategoryKind::Null),
-            GroupKind::Other { .. } | GroupKind::Everything => (None, CategoryKind::Other),
-        };
-        let style = value.as_ref().and_then(|value| styles.get(value));
-        let name = value.clone().unwrap_or_else(|| if kind == CategoryKind::Null { "unknown" } else { "other" }.into());
-        Category {
-            label: style.and_then(|style| style.label.clone()).unwrap_or(name),
-            color: style.and_then(|style| Rgb::parse(style.color.as_deref()?)).map(|color| color.0),
-            value,
-            kind,
-            count,
-        }
-    };
-    selection.groups.iter().zip(&selection.counts).map(category).collect()
+/// The pixels of a tile, RGBA.
+fn decoded(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
+    decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::ALPHA);
+    let mut reader = decoder.read_info()?;
+    let mut pixels = vec![0; reader.output_buffer_size().context("a tile fits in memory")?];
+    reader.next_frame(&mut pixels)?;
+    Ok(pixels)
 }
 
 /// Lays a straight-alpha image over an opaque one, with its corner at `at`.

@@ -188,6 +188,11 @@ impl ValueDistribution {
         self.pixels_by_value.last().map_or(0.0, |&(value, _)| value)
     }
 
+    /// Memory that it holds, for cache budgets.
+    pub fn bytes(&self) -> usize {
+        self.pixels_by_value.len() * size_of::<(f64, u64)>()
+    }
+
     /// Pixels with a finite value.
     pub fn pixels(&self) -> u64 {
         self.pixels_by_value.iter().map(|&(_, pixels)| pixels).sum()

@@ -71,6 +71,11 @@ impl Distribution {
         self.pixels_by_count.iter().map(|&(count, pixels)| u64::from(count) * pixels).sum()
     }
 
+    /// Memory that it holds, for cache budgets.
+    pub fn bytes(&self) -> usize {
+        self.pixels_by_count.len() * size_of::<(u32, u64)>()
+    }
+
     /// Non-empty pixels.
     pub fn pixels(&self) -> u64 {
         self.pixels_by_count.iter().map(|&(_, pixels)| pixels).sum()

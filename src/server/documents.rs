@@ -227,7 +227,7 @@ pub async fn legend_json(
             let (counts, pixels): (Vec<u32>, Vec<u64>) = distribution.pixels_by_count.iter().copied().unzip();
             json!({ "counts": counts, "pixels": pixels })
         }
-        Explained::Values(_, distribution) => {
+        Explained::Values(_, distribution, _) => {
             json!({ "lowest": distribution.lowest, "highest": distribution.highest(), "pixels": distribution.pixels() })
         }
     };

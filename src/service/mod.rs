@@ -26,6 +26,7 @@ mod preview;
 mod purge;
 mod refine;
 mod registry;
+mod scales;
 mod source;
 #[cfg(test)]
 mod tests;

@@ -5,15 +5,13 @@
 use super::cache::{ByteLru, CacheStats, Oversized};
 use super::memo::Memo;
 use super::packed::{PackedGrid, PackedValues};
-use super::preview::Pace;
+use super::preview::{Pace, cells};
 use super::tile::{Content, Scale, StageTimes, Tile, TileQuality, TileRequest};
 use super::view::View;
 use super::{Digest, Metrics, Purge, ServiceError};
 use crate::encode::{Quality, empty_png, npy, png};
 use crate::engine::{Cancel, CountGrid, Distribution, Selection, ValueDistribution};
-use crate::shade::{
-    Category, Legend, Normalize, Shader, Spread, auto_spread, estimated_distribution, halo, spread,
-};
+use crate::shade::{Category, Legend, Normalize, Shader, Spread, halo, spread};
 use crate::world::{TileId, Zoom};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -44,11 +42,14 @@ impl CacheBudgets {
 pub struct Pipeline {
     selections: Memo<Digest, Selection>,
     pub(super) grids: ByteLru<(Digest, TileId), KeptGrid>,
-    distributions: Memo<(Digest, Zoom), Distribution>,
+    pub(super) distributions: Memo<(Digest, Zoom), Distribution>,
     pub(super) value_distributions: Memo<(Digest, Zoom), ValueDistribution>,
-    estimates: Memo<(Digest, Zoom), Distribution>,
-    shaders: Memo<(Digest, Zoom, TileQuality), Prepared>,
-    pace: Pace,
+    /// Also by how far points are spread.
+    pub(super) estimates: Memo<(Digest, Zoom, usize), Distribution>,
+    pub(super) value_estimates: Memo<(Digest, Zoom), ValueDistribution>,
+    pub(super) shaders: Memo<(Digest, Zoom, TileQuality), Prepared>,
+    pub(super) pace: Pace,
+    pub(super) value_pace: Pace,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -62,21 +63,20 @@ pub(super) enum KeptGrid {
 /// A legend, and the distribution that it was made from.
 pub enum Explained {
     Counts(Legend, Arc<Distribution>, TileQuality),
-    Values(Legend, Arc<ValueDistribution>),
+    Values(Legend, Arc<ValueDistribution>, TileQuality),
 }
 
 impl Explained {
     pub fn legend(&self) -> &Legend {
         match self {
-            Explained::Counts(legend, ..) | Explained::Values(legend, _) => legend,
+            Explained::Counts(legend, ..) | Explained::Values(legend, ..) => legend,
         }
     }
 
-    /// Whether the distribution is exact. That of values always is.
+    /// Whether the distribution is exact.
     pub fn quality(&self) -> TileQuality {
         match self {
-            Explained::Counts(.., quality) => *quality,
-            Explained::Values(..) => TileQuality::Exact,
+            Explained::Counts(.., quality) | Explained::Values(.., quality) => *quality,
         }
     }
 }
@@ -91,7 +91,7 @@ impl KeptGrid {
 }
 
 /// What all tiles of a view and zoom share.
-struct Prepared {
+pub(super) struct Prepared {
     shader: Shader,
     spread_pixels: usize,
     /// What the shader was made from.
@@ -109,10 +109,11 @@ impl Pipeline {
             grids: ByteLru::new(budgets.grid_bytes),
             distributions: Memo::new(budgets.distribution_bytes / 4, Oversized::KeepAlone),
             value_distributions: Memo::new(budgets.distribution_bytes / 4, Oversized::KeepAlone),
-            // Good for moments.
-            estimates: Memo::new(budgets.distribution_bytes / 8, Oversized::KeepAlone),
+            estimates: Memo::new(budgets.distribution_bytes / 16, Oversized::KeepAlone),
+            value_estimates: Memo::new(budgets.distribution_bytes / 16, Oversized::KeepAlone),
             shaders: Memo::new(budgets.distribution_bytes / 8 * 3, Oversized::KeepAlone),
-            pace: Pace::new(None),
+            pace: Pace::of_counts(None),
+            value_pace: Pace::of_values(None),
             metrics,
         }
     }
@@ -120,7 +121,8 @@ impl Pipeline {
     /// Colours by an estimate where the exact distribution is not there and is expected to take this long or longer: see
     /// [`TileQuality::Preview`]. Whoever asks then sees to the exact one. Without, every answer is exact.
     pub fn with_preview_budget(mut self, budget: Duration) -> Pipeline {
-        self.pace = Pace::new(Some(budget));
+        self.pace = Pace::of_counts(Some(budget));
+        self.value_pace = Pace::of_values(Some(budget));
         self
     }
 
@@ -179,18 +181,9 @@ impl Pipeline {
             let distribution = view.source.engine().distribution(&selection, zoom, cancel)?;
             let took = started.elapsed();
             self.metrics.device_time("distribution", took);
-            self.pace.observe(view.source.dataset(), zoom, took);
-            let bytes = bytes_of(&distribution);
+            self.pace.observe(cells(view.source.dataset(), zoom), took);
+            let bytes = distribution.bytes();
             Ok((Arc::new(distribution), bytes))
-        })
-    }
-
-    /// About how often, from a few tiles.
-    fn estimate(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<Arc<Distribution>, ServiceError> {
-        self.estimates.get(&(view.counts, zoom), cancel, || {
-            let estimate = estimated_distribution(zoom, |tiles| self.sample(view, tiles, cancel))?;
-            let bytes = bytes_of(&estimate);
-            Ok((Arc::new(estimate), bytes))
         })
     }
 
@@ -220,8 +213,7 @@ impl Pipeline {
     /// As [`Pipeline::tile`].
     pub fn legend(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<Explained, ServiceError> {
         if let Some(aggregate) = view.aggregate {
-            let (legend, distribution) = self.value_legend(view, aggregate, zoom, cancel)?;
-            return Ok(Explained::Values(legend, distribution));
+            return self.value_legend(view, aggregate, zoom, cancel);
         }
         let prepared = self.prepared(view, zoom, cancel)?;
         let distribution = match view.style.normalize {
@@ -375,34 +367,13 @@ impl Pipeline {
             let categories = self.categories(view, cancel)?;
             let spread_pixels = match view.style.spread {
                 Spread::Pixels(pixels) => pixels,
-                Spread::Auto => auto_spread(zoom, |tiles| self.sample(view, tiles, cancel))?,
+                Spread::Auto => self.auto_spread(view, zoom, cancel)?,
             };
-            let distribution = match (view.style.normalize, quality) {
-                // Each tile has its own.
-                (Normalize::Tile, _) => Arc::default(),
-                (Normalize::Zoom, TileQuality::Exact) => self.distribution(view, zoom, cancel)?,
-                (Normalize::Zoom, TileQuality::Preview) => self.estimate(view, zoom, cancel)?,
-            };
+            let (distribution, quality) = self.count_scale(view, zoom, spread_pixels, quality, cancel)?;
             let shader = Shader::new(&view.style, &categories, &distribution)?;
-            let bytes = PREPARED_BYTES + bytes_of(&distribution);
+            let bytes = PREPARED_BYTES + distribution.bytes();
             Ok((Arc::new(Prepared { shader, spread_pixels, distribution, quality }), bytes))
         })
-    }
-
-    /// How exactly a view's colours can be told now.
-    fn quality(&self, view: &View, zoom: Zoom) -> TileQuality {
-        let is_exact = view.style.normalize == Normalize::Tile
-            || !self.pace.is_over_budget(view.source.dataset(), zoom)
-            || self.shaders.holds(&(view.image, zoom, TileQuality::Exact))
-            || self.distributions.holds(&(view.counts, zoom));
-        if is_exact { TileQuality::Exact } else { TileQuality::Preview }
-    }
-
-    /// The grids of tiles that stand for a zoom.
-    fn sample(&self, view: &View, tiles: &[TileId], cancel: &Cancel) -> Result<Vec<CountGrid>, ServiceError> {
-        let groups = view.source.groups(view.by)?.len();
-        let grids = self.grids(view, tiles, cancel)?;
-        Ok(grids.into_iter().map(|grid| grid.unwrap_or_else(|| CountGrid::zeros(groups, Scale::One.pixels()))).collect())
     }
 
     /// The counts of a tile at its scale; `None` without points.
@@ -412,7 +383,7 @@ impl Pipeline {
     }
 
     /// The counts of a tile, each point spread over the pixels around it, also from beyond the tile's border.
-    fn counts_spread(
+    pub(super) fn counts_spread(
         &self,
         view: &View,
         tile: TileId,
@@ -420,14 +391,12 @@ impl Pipeline {
         radius: usize,
         cancel: &Cancel,
     ) -> Result<Option<CountGrid>, ServiceError> {
-        let mut around: [[Option<CountGrid>; 3]; 3] = Default::default();
-        for (dy, row) in (-1..).zip(&mut around) {
-            for (dx, grid) in (-1..).zip(row) {
-                if let Some(neighbour) = tile.neighbour(dx, dy) {
-                    *grid = self.counts(view, neighbour, scale, cancel)?;
-                }
-            }
-        }
+        let around = around(tile);
+        // In one call, for engines answer by the batch; then from the cache.
+        let tiles: Vec<TileId> = around.iter().flatten().flatten().flat_map(|tile| tiles_within(*tile, scale.zooms())).collect();
+        let mut grids = self.grids(view, &tiles, cancel)?.into_iter();
+        let per_tile = 1 << (2 * scale.zooms());
+        let around = around.map(|row| row.map(|tile| tile.and_then(|_| stitched(grids.by_ref().take(per_tile).collect()))));
         let borrowed = around.each_ref().map(|row| row.each_ref().map(Option::as_ref));
         Ok(halo(borrowed, radius).map(|padded| spread(&padded, radius)).filter(|grid| !grid.is_empty()))
     }
@@ -436,6 +405,11 @@ impl Pipeline {
 /// The zoom whose 256-pixel tiles have the pixels of this one.
 pub fn pixel_zoom(tile: TileId, scale: Scale) -> Zoom {
     Zoom::new(tile.z() + scale.zooms()).expect("zooms are served up to two above the deepest")
+}
+
+/// A tile and its eight neighbours, row 0 north; none beyond the poles.
+pub(super) fn around(tile: TileId) -> [[Option<TileId>; 3]; 3] {
+    [-1, 0, 1].map(|dy| [-1, 0, 1].map(|dx| tile.neighbour(dx, dy)))
 }
 
 /// The tiles so many zooms deeper inside of a tile, row by row.
@@ -465,10 +439,6 @@ fn stitched(mut grids: Vec<Option<CountGrid>>) -> Option<CountGrid> {
         }
     }
     Some(whole)
-}
-
-fn bytes_of(distribution: &Distribution) -> usize {
-    distribution.pixels_by_count.len() * size_of::<(u32, u64)>()
 }
 
 /// A stage's time in the unit of headers and metrics.

@@ -27,7 +27,7 @@ impl Refiner {
 
     /// Sees to it that the exact distribution of a view and zoom will be there. Where the queue is full that is left to the next request.
     pub(super) fn refine(&self, view: &Arc<View>, zoom: Zoom) {
-        let key = (view.counts, zoom);
+        let key = (view.numbers, zoom);
         let cancel = Cancel::at(Instant::now() + REFINEMENT_TIME_MAX);
         {
             let mut under_way = lock(&self.under_way);
@@ -41,7 +41,7 @@ impl Refiner {
         let job = move |refused: Option<super::ServiceError>| {
             let _done = done;
             if refused.is_none()
-                && let Err(error) = pipeline.distribution(&view, zoom, &cancel)
+                && let Err(error) = pipeline.make_exact(&view, zoom, &cancel)
             {
                 tracing::warn!("no exact colours for zoom {} of {}: {error}", zoom.get(), view.source.name());
             }

@@ -2,13 +2,14 @@
 
 use super::ServiceError;
 use super::packed::PackedValues;
-use super::pipeline::{KeptGrid, Pipeline, pixel_zoom, tiles_within};
+use super::pipeline::{Explained, KeptGrid, Pipeline, pixel_zoom, tiles_within};
+use super::preview::values;
 use super::tile::{Content, StageTimes, Tile, TileQuality, TileRequest};
 use super::view::View;
 use crate::dataset::{ColumnKind, Value};
 use crate::encode::{Quality, empty_png, npy_f64, png};
 use crate::engine::{Aggregate, Cancel, ValueDistribution, ValueGrid};
-use crate::shade::{Legend, LegendAggregate, Normalize, ValueShader, number_label};
+use crate::shade::{Legend, LegendAggregate, ValueShader, number_label};
 use crate::world::{TileId, Zoom};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -28,15 +29,15 @@ impl Pipeline {
         let started = Instant::now();
         let grid = stitched(self.value_grids(view, aggregate, &tiles_within(*tile, scale.zooms()), cancel)?);
         let is_kept = grid.is_some();
-        let (shader, count) = match content {
-            Content::Npy(_) => (None, started.elapsed()),
+        let (shader, quality, count) = match content {
+            Content::Npy(_) => (None, TileQuality::Exact, started.elapsed()),
             Content::Png | Content::Png8 if !is_kept && view.style.background.is_none() => {
                 let times = StageTimes { count: started.elapsed(), ..StageTimes::default() };
                 return Ok(Tile { bytes: Bytes::from_static(empty_png(pixels)), is_kept, quality: TileQuality::Exact, times });
             }
             Content::Png | Content::Png8 => {
-                let distribution = self.value_scale(view, aggregate, pixel_zoom(*tile, *scale), cancel)?;
-                (Some(ValueShader::new(&view.style, &distribution)), started.elapsed())
+                let (distribution, quality) = self.value_scale(view, aggregate, pixel_zoom(*tile, *scale), cancel)?;
+                (Some(ValueShader::new(&view.style, &distribution)), quality, started.elapsed())
             }
         };
         cancel.check()?;
@@ -50,25 +51,11 @@ impl Pipeline {
         });
         let times = StageTimes { count, shade, encode: started.elapsed() - count - shade };
         self.metrics.observe_stages(request, &times);
-        Ok(Tile { bytes, is_kept, quality: TileQuality::Exact, times })
-    }
-
-    /// The values by which the tiles of a zoom are coloured; none where each tile has its own scale, or all have one that was given.
-    pub(super) fn value_scale(
-        &self,
-        view: &View,
-        aggregate: Aggregate,
-        zoom: Zoom,
-        cancel: &Cancel,
-    ) -> Result<Arc<ValueDistribution>, ServiceError> {
-        match (view.style.normalize, view.style.span) {
-            (Normalize::Zoom, None) => self.value_distribution(view, aggregate, zoom, cancel),
-            _ => Ok(Arc::default()),
-        }
+        Ok(Tile { bytes, is_kept: is_kept && quality == TileQuality::Exact, quality, times })
     }
 
     /// Values of several tiles of 256 pixels: from the cache, the others in one call of the engine. `None` without any.
-    fn value_grids(
+    pub(super) fn value_grids(
         &self,
         view: &View,
         aggregate: Aggregate,
@@ -90,7 +77,7 @@ impl Pipeline {
         Ok(found.into_iter().map(unpacked).collect())
     }
 
-    fn value_distribution(
+    pub(super) fn value_distribution(
         &self,
         view: &View,
         aggregate: Aggregate,
@@ -101,8 +88,10 @@ impl Pipeline {
             let selection = self.selection(view, cancel)?;
             let started = Instant::now();
             let distribution = view.source.engine().value_distribution(&selection, aggregate, zoom, cancel)?;
-            self.metrics.device_time("value_distribution", started.elapsed());
-            let bytes = distribution.pixels_by_value.len() * size_of::<(f64, u64)>();
+            let took = started.elapsed();
+            self.metrics.device_time("value_distribution", took);
+            self.value_pace.observe(values(view.source.dataset()), took);
+            let bytes = distribution.bytes();
             Ok((Arc::new(distribution), bytes))
         })
     }
@@ -113,8 +102,8 @@ impl Pipeline {
         aggregate: Aggregate,
         zoom: Zoom,
         cancel: &Cancel,
-    ) -> Result<(Legend, Arc<ValueDistribution>), ServiceError> {
-        let distribution = self.value_distribution(view, aggregate, zoom, cancel)?;
+    ) -> Result<Explained, ServiceError> {
+        let (distribution, quality) = self.known_values(view, aggregate, zoom, cancel)?;
         let column = view.source.dataset().column(aggregate.column);
         let of = LegendAggregate { agg: view.style.agg.name(), column: column.name.clone() };
         let spans_days = distribution.highest() - distribution.lowest >= DAYS_FROM_US;
@@ -126,7 +115,8 @@ impl Pipeline {
             }
             _ => number_label(value),
         };
-        Ok((Legend::of_values(&view.style, of, &distribution, label), distribution))
+        let legend = Legend::of_values(&view.style, of, &distribution, label);
+        Ok(Explained::Values(legend, distribution, quality))
     }
 }
 

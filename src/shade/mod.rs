@@ -30,7 +30,7 @@ pub use color::{Category, CategoryKind, Rgb};
 pub use legend::{Legend, LegendAggregate, LegendCategory, Level, Stop};
 pub use legend_image::{LegendImage, legend_image, number_label};
 pub use normalize::Normalization;
-pub use sample::{auto_spread, estimated_distribution};
+pub use sample::SampledTiles;
 pub use shader::Shader;
 pub use span::Span;
 pub use spread::{SPREAD_PIXELS_MAX, SpreadDensity, halo, spread};

@@ -1,5 +1,6 @@
 //! Aggregates over a real socket: what a column comes to per pixel, against the rows that went in.
 
+use crate::colour::when_exact;
 use crate::served::{Got, PROGRAM, Served};
 use pointillist::world::{TileId, WorldPoint, Zoom, world_from_lonlat};
 use std::collections::BTreeMap;
@@ -227,5 +228,33 @@ fn what_no_aggregate_can_be_is_said() {
         let got = served.get(address);
         assert_eq!(got.status, 400, "{address}: {}", got.text());
         assert!(got.json()["detail"].as_str().unwrap().contains(said), "{}", got.text());
+    }
+}
+
+/// Goal: previews of values are as those of counts. Method: a server whose every scale takes too long, beside one whose none does.
+#[test]
+fn a_preview_of_values_is_marked_and_replaced() {
+    let (folder, _) = ships();
+    let exact_only = Served::start(&folder.path().join("ships"), &[]);
+    let served = Served::start(&folder.path().join("ships"), &["--preview-budget", "0"]);
+    let path = "/ships/3/4/3.png?agg=mean&column=speed";
+    let first = served.get(path);
+    assert_eq!((first.status, first.header("x-tile-quality")), (200, "preview"), "{}", String::from_utf8_lossy(&first.body));
+    assert_eq!(first.header("cache-control"), "public, max-age=2");
+    assert!(first.header("etag").ends_with("-preview\""), "{}", first.header("etag"));
+    let exact = when_exact(|| served.get(path));
+    let expected = exact_only.get(path);
+    assert_eq!((&exact.body, exact.header("etag")), (&expected.body, expected.header("etag")));
+    assert_eq!((exact.header("x-cache"), served.get(path).header("x-cache")), ("MISS", "HIT"), "the preview was not kept");
+    let shown = |got: &Got| got.pixels().0.iter().map(|pixel| pixel[3] > 0).collect::<Vec<bool>>();
+    assert!(shown(&first).contains(&true) && shown(&first) == shown(&exact));
+    // Another style of the same values needs no new scale, another measure does.
+    assert_eq!(served.get(&format!("{path}&cmap=fire&how=log")).header("x-tile-quality"), "exact");
+    let legend = |served: &Served| served.get("/ships/legend.json?zoom=3&agg=max&column=speed");
+    assert_eq!(legend(&served).json()["quality"], "preview");
+    assert_eq!(when_exact(|| legend(&served)).json(), legend(&exact_only).json());
+    // What needs no scale is exact at once.
+    for path in ["/ships/4/8/7.png?agg=min&column=speed&how=linear&span=0,20", "/ships/4/8/7.png?agg=min&column=speed&normalize=tile", "/ships/4/8/7.npy?agg=min&column=speed"] {
+        assert_eq!(served.get(path).header("x-tile-quality"), "exact", "{path}");
     }
 }

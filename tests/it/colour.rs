@@ -36,9 +36,10 @@ fn categories() -> Vec<Category> {
 /// The canvas as one image; it goes round the world eastwards and ends at the poles.
 fn drawn(canvas: &CountGrid, query: &str, radius: usize) -> Vec<[u8; 4]> {
     let style = Style::parse(query.split('&').filter_map(|pair| pair.split_once('='))).unwrap();
-    let shader = Shader::new(&style, &categories(), &Distribution::of_totals(canvas.totals())).unwrap();
     let around = [[None; 3], [Some(canvas); 3], [None; 3]];
-    shader.shade(&spread(&halo(around, radius).unwrap(), radius)).as_chunks::<4>().0.to_vec()
+    let counts = spread(&halo(around, radius).unwrap(), radius);
+    let shader = Shader::new(&style, &categories(), &Distribution::of_totals(counts.totals())).unwrap();
+    shader.shade(&counts).as_chunks::<4>().0.to_vec()
 }
 
 /// All tiles of a zoom, side by side; and their pixels a side.
@@ -68,6 +69,7 @@ fn a_mosaic_of_tiles_is_one_big_canvas() {
     for (zoom, suffix, shape, filter, query) in [
         (1, "", "", "", "how=eq_hist"),
         (2, "", "", "", "how=log&spread=2"),
+        (2, "", "", "", "how=eq_hist&spread=3"),
         (2, "", "", OVER_2000, "how=cbrt&min_alpha=90&hide=LTE"),
         (1, "", "", OVER_2000, "how=linear&span=1,20&spread=1&background=14181f"),
         (2, "", "", "", "how=log&cmap=viridis"),
@@ -117,7 +119,7 @@ fn the_same_mix_has_the_same_colour_in_every_tile_of_a_zoom() {
 }
 
 /// Asks until the answer is exact.
-fn when_exact(ask: impl Fn() -> Got) -> Got {
+pub fn when_exact(ask: impl Fn() -> Got) -> Got {
     let begun = Instant::now();
     loop {
         let got = ask();

@@ -19,11 +19,14 @@ use tokio::io::AsyncWriteExt as _;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn app() -> (tempfile::TempDir, Arc<App>) {
+    app_with(Limits { threads: 1, ..Limits::default() })
+}
+
+fn app_with(limits: Limits) -> (tempfile::TempDir, Arc<App>) {
     let points: Vec<WorldPoint> = (0..100u32).map(|i| WorldPoint { x: i << 20, y: i << 22 }).collect();
     let (folder, sample) = dataset(&points, &[("size", TestColumn::Integer((0..100).map(Some).collect()))], 40);
     let sample = Arc::new(sample);
     let source = Source::new(sample.clone(), Arc::new(CpuEngine::new(sample))).unwrap();
-    let limits = Limits { threads: 1, ..Limits::default() };
     (folder, App::new(Service::new(vec![source], limits), Config::default(), None, None, Publisher::new(Box::new(NoFiles), Vec::new()).unwrap()))
 }
 
@@ -118,5 +121,69 @@ async fn a_client_that_has_left_is_not_answered() {
     assert!(cancel.check().is_ok(), "it is waited for");
     drop(stream);
     soon(|| stopped(&cancel)).await;
+    server.abort();
+}
+
+/// Goal: nothing that is asked of a selection costs anything once who asked has left. Method: the queue is full of such questions; it lets
+/// go of those that nobody waits for when others come, and when as many others are in, none was left to be answered.
+#[tokio::test]
+async fn who_has_left_a_tile_or_a_question_in_the_queue_costs_nothing() {
+    const QUESTIONS: [&str; 6] = [
+        "/sample/0/0/0.png?filter=size%20%3E%201",
+        "/sample/0/0/0.npy?filter=size%20%3E%202",
+        "/sample/histogram?column=size&filter=size%20%3E%203",
+        "/sample/points?filter=size%20%3E%204",
+        "/sample/stats?filter=size%20%3E%205",
+        "/sample/legend.json?zoom=1&filter=size%20%3E%206",
+    ];
+    let (_folder, app) = app_with(Limits { threads: 1, queue_jobs_max: QUESTIONS.len(), ..Limits::default() });
+    let (release, _ticket) = held_up(&app);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(axum::serve(listener, router(app.clone())).into_future());
+    let metric = |name: &str| {
+        let text = app.service.metrics().text();
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok())
+    };
+    let waiting = || metric("pointillist_queue_depth{priority=\"interactive\"}").unwrap_or(0.0);
+    let mut leavers = Vec::new();
+    for (already, path) in QUESTIONS.iter().enumerate() {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n").as_bytes()).await.unwrap();
+        soon(|| (waiting() > already as f64).then_some(())).await;
+        leavers.push(stream);
+    }
+    let (send, answers) = mpsc::channel();
+    let ask = || {
+        let send = send.clone();
+        app.service.ask(Priority::Interactive, |_, _| Ok(()), move |result| send.send(result).unwrap())
+    };
+    let refused = ask();
+    assert!(matches!(answers.try_recv(), Ok(Err(ServiceError::Overloaded { .. }))), "all of them are waited for");
+    drop((refused, leavers));
+    let mut others = Vec::new();
+    soon(|| {
+        let ticket = ask();
+        match answers.try_recv() {
+            Ok(refused) => assert!(matches!(refused, Err(ServiceError::Overloaded { .. })), "{refused:?}"),
+            Err(_) => others.push(ticket),
+        }
+        (others.len() == QUESTIONS.len()).then_some(())
+    })
+    .await;
+    release.send(()).unwrap();
+    for _ in QUESTIONS {
+        answers.recv_timeout(PATIENCE).unwrap().unwrap();
+    }
+    assert_eq!(metric("pointillist_points_scanned_total"), Some(0.0));
+    let selected = |text: String| text.contains("device_seconds_total{stage=\"select\"}");
+    assert!(!selected(app.service.metrics().text()), "no filter was evaluated");
+    // Who stays is answered, and that is seen in the same places.
+    let query: Uri = QUESTIONS[0].parse().unwrap();
+    let path = ("sample".to_owned(), "0".to_owned(), "0".to_owned(), "0.png".to_owned());
+    let got = crate::server::tiles::tile(State(app.clone()), Path(path), query, HeaderMap::new()).await;
+    assert_eq!(got.into_response().status(), 200);
+    assert_eq!(metric("pointillist_points_scanned_total"), Some(100.0));
+    assert!(selected(app.service.metrics().text()));
     server.abort();
 }
