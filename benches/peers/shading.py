@@ -7,7 +7,9 @@ Each input is ingested (or is a dataset) and served. For the densest tile of sev
 counts (.npy) and for images with `normalize=tile`, which is Datashader's per-image normalisation. Datashader bins the same rows itself, from
 the file's columns, on a canvas of the tile; where its counts and ours agree for the whole tile, it shades its own aggregate with our
 categories' colours, else (points on the very edge of a pixel, which it computes in floating point) ours. Every pixel of every channel must be
-within one level. All four scales, by category and by a ramp, unspread and spread. Datashader lives in a virtual environment beside this script.
+within one level. All four scales, by category and by a ramp, unspread and spread. Then the mosaics of all tiles of zooms 1 and 2, with the zoom's own
+scale, against Datashader's image of the whole world on one canvas: `shade(spread(counts))`. Datashader lives in a virtual environment beside this
+script.
 """
 
 import argparse
@@ -26,6 +28,11 @@ VENV = HERE / ".venv-shading"
 PACKAGES = ["datashader==0.19.1", "numpy", "pandas", "pyarrow", "pillow"]
 HOWS = ["eq_hist", "log", "cbrt", "linear"]
 ZOOMS = [0, 3, 6, 9, 12]
+MOSAICS = [1, 2]
+# Datashader equalises mixed colours by 65,536 bins and their centres, which lie up to half a bin from the counts; a zoom goes by the counts. With
+# counts up to this the two are less than a level apart: 600 / 65,536 / 2 counts between two that are half of all pixels apart. Ramps go by
+# counts in both, up to as many counts as bins.
+EQ_HIST_MIXED_MAX, EQ_HIST_RAMP_MAX = 600, 65535
 VIRIDIS = HERE.parent.parent / "src" / "shade" / "cmaps" / "viridis.hex"
 
 
@@ -61,8 +68,14 @@ class Served:
     def image(self, tile, query):
         import numpy as np
         from PIL import Image
-        body = self.get(f"{self.name}/{tile[0]}/{tile[1]}/{tile[2]}.png?normalize=tile&{query}")
+        body = self.get(f"{self.name}/{tile[0]}/{tile[1]}/{tile[2]}.png?{query}")
         return np.asarray(Image.open(io.BytesIO(body)).convert("RGBA"))
+
+    def mosaic(self, zoom, of_tile, axis):
+        """All tiles of a zoom as one array; rows of tiles along `axis`."""
+        import numpy as np
+        rows = [np.concatenate([of_tile((zoom, x, y)) for x in range(2**zoom)], axis + 1) for y in range(2**zoom)]
+        return np.concatenate(rows, axis)
 
     def stop(self):
         self.process.terminate()
@@ -105,7 +118,7 @@ def tiles_of(x, y):
     return tiles
 
 
-def binned(x, y, codes, categories, tile):
+def binned(x, y, codes, categories, tile, pixels=256):
     """Datashader's own counts [category][row][column], row 0 north."""
     import datashader as ds
     import numpy as np
@@ -113,7 +126,8 @@ def binned(x, y, codes, categories, tile):
     z, tx, ty = tile
     side = 2.0 ** (32 - z)
     # Coordinates are whole and pixels half-open, Datashader's canvas is closed: half a unit keeps a point on a border in one tile.
-    canvas = ds.Canvas(256, 256, x_range=(tx * side - 0.5, (tx + 1) * side - 0.5), y_range=(-(ty + 1) * side + 0.5, -ty * side + 0.5))
+    canvas = ds.Canvas(pixels, pixels, x_range=(tx * side - 0.5, (tx + 1) * side - 0.5), y_range=(-(ty + 1) * side + 0.5, -ty * side + 0.5))
+    # A shift by all bits of the world leaves its one tile.
     inside = (x >> np.uint64(32 - z) == tx) & (y >> np.uint64(32 - z) == ty)
     frame = pd.DataFrame({"x": x[inside].astype(float), "y": -y[inside].astype(float)})
     frame["category"] = pd.Categorical.from_codes(codes[inside], categories=categories)
@@ -136,7 +150,7 @@ def shaded(counts, labels, colors, how, ramp, spread):
     if spread:
         aggregate = tf.spread(aggregate, px=spread)
     image = tf.shade(aggregate, how=how, min_alpha=40, **colouring)
-    return image.data.view(np.uint8).reshape(256, 256, 4)[::-1]
+    return image.data.view(np.uint8).reshape(*image.shape, 4)[::-1]
 
 
 def compare(served, folder):
@@ -173,7 +187,7 @@ def compare(served, folder):
                     counts = theirs if agree.all() else ours
                     if spread and not alone(served, tile, spread):
                         continue
-                    image = served.image(tile, query)
+                    image = served.image(tile, f"normalize=tile&{query}")
                     expected = shaded(counts, labels, colors, how, ramp if is_ramp else None, spread)
                     shown = expected[inner, inner, 3] > 0
                     apart = np.abs(image[inner, inner].astype(int) - expected[inner, inner].astype(int)).max(axis=2)
@@ -186,7 +200,48 @@ def compare(served, folder):
         totals += [images, pixels, equal, beyond]
         print(f"  {'/'.join(map(str, tile)):18} {int(ours.sum()):>9,} points  counts agree on {int(agree.sum()):,} of 65,536 pixels"
               f"  {images} images  {pixels:>9,} coloured pixels  {equal:>9,} equal  {beyond} beyond one level (worst {worst})")
+    return totals + compare_mosaics(served, x, y, codes, labels, colors, ramp)
+
+
+def compare_mosaics(served, x, y, codes, labels, colors, ramp):
+    """As `compare`, of whole zooms in their own scale."""
+    import numpy as np
+    totals = np.zeros(4, int)
+    for zoom in MOSAICS:
+        side = 256 * 2**zoom
+        theirs = binned(x, y, codes, labels, (0, 0, 0), side)
+        ours = served.mosaic(zoom, served.counts, 1)
+        images = pixels = equal = beyond = left_out = 0
+        for how in HOWS:
+            for is_ramp in ([False, True] if served.stats["categories"] else [True]):
+                for spread in (0, 1, 3):
+                    image = served.mosaic(zoom, lambda tile: served.image(tile, f"how={how}&spread={spread}" + ("&cmap=viridis" if is_ramp else "")), 0)
+                    counts = theirs if (ours == theirs).all() else ours
+                    expected = shaded(counts, labels, colors, how, ramp if is_ramp else None, spread)
+                    if how == "eq_hist" and spread_totals(counts, spread).max() > (EQ_HIST_RAMP_MAX if is_ramp else EQ_HIST_MIXED_MAX):
+                        left_out += 1
+                        continue
+                    # East and west the map goes on where a canvas ends.
+                    inner = slice(spread, side - spread)
+                    apart = np.abs(image[:, inner].astype(int) - expected[:, inner].astype(int)).max(axis=2)
+                    shown = expected[:, inner, 3] > 0
+                    apart[~shown] = np.where(image[:, inner, 3][~shown] > 0, 255, 0)
+                    images += 1
+                    pixels += int(shown.sum())
+                    equal += int((apart[shown] == 0).sum())
+                    beyond += int((apart > 1).sum())
+        totals += [images, pixels, equal, beyond]
+        print(f"  all of zoom {zoom}, its own scale: {images} images  {pixels:>9,} coloured pixels  {equal:>9,} equal  {beyond} beyond one level"
+              + (f"  ({left_out} by eq_hist left out, which Datashader bins)" if left_out else ""))
     return totals
+
+
+def spread_totals(counts, spread):
+    import numpy as np
+    import xarray as xr
+    from datashader import transfer_functions as tf
+    totals = xr.DataArray(counts.sum(0, dtype=np.uint32), dims=["y", "x"])
+    return np.asarray(tf.spread(totals, px=spread)) if spread else np.asarray(totals)
 
 
 def alone(served, tile, spread):
