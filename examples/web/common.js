@@ -1,12 +1,14 @@
 // What every page here shares and no map library matters for: which server and dataset, the panel, a basemap.
-import { Client, Shading, categoryKey, createScale, parseColor } from "pointillist-client";
+import { Client, Shading, categoryKey, createScale, parseColor, queryString } from "pointillist-client";
 
 const asked = new URLSearchParams(location.search);
 
 /** The pointillist server: `?server=`, or VITE_POINTILLIST when vite was started, or the default address. */
 export const server = asked.get("server") ?? import.meta.env.VITE_POINTILLIST ?? "http://127.0.0.1:8080";
 
-const client = new Client(server);
+/** `?key=`, for a server that wants one. */
+const key = asked.get("key");
+const client = new Client(server, key);
 const { datasets } = await client.catalog();
 export const dataset = client.dataset(asked.get("d") ?? datasets[0].name);
 export const stats = await dataset.stats();
@@ -16,7 +18,7 @@ export const land = await (await fetch(`${server}/ui/basemap.json`)).json();
 land.features = land.features.filter(({ properties }) => properties.kind === "land");
 
 /** Addresses of finished tiles, for any library that reads `{z}/{x}/{y}`. */
-export const pngUrl = (filter = "") => `${server}/${dataset.name}/{z}/{x}/{y}.png${filter ? `?filter=${encodeURIComponent(filter)}` : ""}`;
+export const pngUrl = (filter = "") => `${server}/${dataset.name}/{z}/{x}/{y}.png${queryString({ filter, key: key ?? undefined })}`;
 
 /** Colours for the counts of a zoom: one distribution for the whole zoom, so that tiles agree across their borders. */
 export class Colours {

@@ -1,14 +1,14 @@
-/**
- * Script time, from Chromium's own counters (`ScriptDuration`: all JavaScript of the page, MapLibre's included) and from
- * `performance.now()` around single calls. Frames are not counted: here they are drawn in software.
- */
+/** What a brush and a recolouring cost in script, in Chromium, by the clock of script.ts. Prints; asserts nothing about time. */
 
 import { join } from "node:path";
-import type { CDPSession } from "@playwright/test";
 import { expect, test, type Dashboard } from "../e2e/fixture.js";
+import { ScriptClock, type ScriptTime } from "./script.js";
 
-/** Steps of a drag that are measured; BENCH_STEPS=6 on a busy machine. */
-const STEPS = Number(process.env["BENCH_STEPS"] ?? 20);
+/** Drags, settled steps and recolourings that are measured; BENCH_ROUNDS=4 on a busy machine. */
+const ROUNDS = Number(process.env["BENCH_ROUNDS"] ?? 16);
+
+/** Pointer moves of a drag, one for each frame. */
+const MOVES = 20;
 
 /** Small enough that drawing in software does not take most of the time. */
 const SIZE = { width: 800, height: 600 };
@@ -22,170 +22,151 @@ test("script time of a brush, of colours and of a tile", async ({ dashboard, sta
     return route.fulfill({ path: join(import.meta.dirname, "../dist", pathname === "/" ? "index.html" : pathname.slice("/ui/".length)) });
   });
   await dashboard.open("#d=towers&at=3/48/10&markers=0&how=log");
-  const cdp = await page.context().newCDPSession(page);
-  // Processor time of the page's own thread: what other programs do in the meantime is not in it.
-  await cdp.send("Performance.enable", { timeDomain: "threadTicks" });
-  console.log(`\n${stats.rows.toLocaleString("en-GB")} points, ${stats.categories.length} categories, ${SIZE.width} x ${SIZE.height}`);
-  const report = (what: string, samples: readonly number[]): void => void console.log(`${what.padEnd(58)} median ${quantile(samples, 0.5)} ms   p95 ${quantile(samples, 0.95)} ms   n ${samples.length}`);
-
-  report("brush update, step by step: handlers, charts, map, answer", await brushSteps(dashboard, cdp));
-  const drag = await fullDrag(dashboard, cdp);
-  report("brush update, dragged at full speed: script per update", drag.perUpdate);
-  console.log(`${"".padEnd(58)} ${drag.updates} updates, ${drag.frames} frames, ${drag.asked} crossfilter requests, ${drag.aborted} requests aborted`);
-  const colours = await recolourings(dashboard, cdp);
-  report(`change of scale, palette or category, ${colours.tiles} tiles on screen`, colours.all);
-  report("the same, for one tile", colours.all.map((ms) => ms / colours.tiles));
-  for (const [what, samples] of Object.entries(await paints(dashboard))) report(`colouring a tile on the processor: ${what}`, samples);
-});
-
-function quantile(samples: readonly number[], share: number): string {
-  const sorted = [...samples].sort((a, b) => a - b);
-  return (sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN).toFixed(2);
-}
-
-/** JavaScript time of the page so far, milliseconds. */
-async function scriptMs(cdp: CDPSession): Promise<number> {
-  const { metrics } = await cdp.send("Performance.getMetrics");
-  return 1000 * (metrics.find(({ name }) => name === "ScriptDuration")?.value ?? Number.NaN);
-}
-
-/** Until two frames have been drawn and nothing is on its way. */
-async function rest({ page, idle }: Dashboard): Promise<void> {
-  const frames = (): Promise<void> => page.evaluate(() => new Promise<void>((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => resolve()))));
-  await frames();
-  await idle();
-  await frames();
-}
-
-/** Waiting costs some script itself: to be taken off. */
-async function restMs(dashboard: Dashboard, cdp: CDPSession): Promise<number> {
-  const samples: number[] = [];
-  await rest(dashboard);
-  for (let k = 0; k < 5; k++) {
-    const start = await scriptMs(cdp);
-    await rest(dashboard);
-    samples.push((await scriptMs(cdp)) - start);
-  }
-  return samples.sort((a, b) => a - b)[2] ?? 0;
-}
-
-async function grabRange({ page }: Dashboard): Promise<{ x: number; y: number; width: number }> {
-  const surface = page.locator(".range[data-column=range] .range-surface");
-  await surface.scrollIntoViewIfNeeded();
-  const box = await surface.boundingBox();
-  if (!box) throw new Error("the range histogram has no size");
-  await page.mouse.move(box.x + 0.2 * box.width, box.y + 30);
-  await page.mouse.down();
-  return { x: box.x, y: box.y + 30, width: box.width };
-}
-
-/** One pointer move at a time: what does it cost until all is up to date again? */
-async function brushSteps(dashboard: Dashboard, cdp: CDPSession): Promise<number[]> {
-  const { page } = dashboard;
-  const { x, y, width } = await grabRange(dashboard);
-  const samples: number[] = [];
-  const waiting = await restMs(dashboard, cdp);
-  for (let step = 0; step < STEPS; step++) {
-    const [start, asked] = [await scriptMs(cdp), dashboard.requests.length];
-    await page.mouse.move(x + (0.25 + (0.7 * step) / STEPS) * width, y);
-    await rest(dashboard);
-    if (dashboard.requests.length > asked) samples.push((await scriptMs(cdp)) - start - waiting);
-  }
-  await page.mouse.up();
-  expect(samples.length).toBeGreaterThan(STEPS / 2);
-  return samples;
-}
-
-/** As a hand does it: a move for every frame, whatever has been answered. */
-async function fullDrag(dashboard: Dashboard, cdp: CDPSession): Promise<{ perUpdate: number[]; updates: number; frames: number; asked: number; aborted: number }> {
-  const { page } = dashboard;
-  let aborted = 0;
-  page.on("requestfailed", (request) => (aborted += request.failure()?.errorText === "net::ERR_ABORTED" ? 1 : 0));
-  await page.keyboard.press("Control+z");
-  await rest(dashboard);
-  const asked = dashboard.requests.length;
-  const perUpdate: number[] = [];
-  let [updates, frames] = [0, 0];
-  for (let round = 0; round < 4; round++) {
-    const start = await scriptMs(cdp);
-    const result = await page.evaluate(async (from) => {
-      const surface = document.querySelector<HTMLElement>(".range[data-column=range] .range-surface");
-      const box = surface?.getBoundingClientRect();
-      if (!surface || !box) throw new Error("there is no histogram of ranges");
-      const send = (type: string, share: number): void => void surface.dispatchEvent(new PointerEvent(type, { clientX: box.x + share * box.width, clientY: box.y + 30, button: 0, buttons: 1, pointerId: 1, bubbles: true }));
-      // The pointer of a real mouse can be captured; that of an event made here cannot.
-      surface.setPointerCapture = () => undefined;
-      send("pointerdown", from);
-      let frames = 0;
-      for (let step = 1; step <= 15; step++) {
-        send("pointermove", from + 0.012 * step);
-        await new Promise(requestAnimationFrame);
-        frames++;
-      }
-      send("pointerup", from + 0.18);
-      return frames;
-    }, 0.1 + 0.05 * round);
-    perUpdate.push(((await scriptMs(cdp)) - start) / 15);
-    updates += 15;
-    frames += result;
-  }
-  await rest(dashboard);
-  return { perUpdate, updates, frames, asked: dashboard.requests.slice(asked).filter((request) => request.includes("/crossfilter")).length, aborted };
-}
-
-async function recolourings(dashboard: Dashboard, cdp: CDPSession): Promise<{ all: number[]; tiles: number }> {
-  const { page } = dashboard;
-  await page.getByRole("button", { name: "Clear Range" }).click();
-  await page.getByRole("button", { name: "Colours" }).click();
-  await rest(dashboard);
+  const clock = await ScriptClock.of(page);
   const tiles = await page.evaluate(() => {
     const map = window.pointillist?.map as { coveringTiles(options: { tileSize: number }): unknown[] };
     return map.coveringTiles({ tileSize: 256 }).length;
   });
-  const all: number[] = [];
-  const asked = dashboard.requests.length;
-  const waiting = await restMs(dashboard, cdp);
-  for (let round = 0; round < 2; round++) {
-    for (const name of ["Linear", "viridis", "Log", "categories", "Cube root", "fire"]) {
-      const start = await scriptMs(cdp);
-      await page.evaluate((label) => {
-        const control = [...document.querySelectorAll<HTMLElement>("[role=radio]")].find((one) => (one.getAttribute("aria-label") ?? one.textContent) === label);
-        control?.click();
-      }, name);
-      await rest(dashboard);
-      all.push((await scriptMs(cdp)) - start - waiting);
-    }
-  }
-  expect(dashboard.requests.slice(asked), "requests for a change of colours").toEqual([]);
-  return { all, tiles };
+  console.log(`\n${stats.rows.toLocaleString("en-GB")} points, ${stats.categories.length} categories, ${SIZE.width} x ${SIZE.height}, ${tiles} tiles in view; script, milliseconds`);
+  console.log(`${"".padEnd(66)} ${"median".padStart(8)} ${"p95".padStart(8)} ${"n".padStart(4)}`);
+
+  const drag = await drags(dashboard, clock);
+  tell("brush update: a drag until all is up to date, by its moves", drag.map(({ all }) => all / MOVES));
+  tell("  of which ours (the rest is MapLibre's)", drag.map(({ ours }) => ours / MOVES));
+  const steps = await settledSteps(dashboard, clock);
+  tell(`one step of a brush and a rest: histograms, all ${tiles} tiles anew`, steps.map(({ all }) => all));
+  tell("  of which ours", steps.map(({ ours }) => ours));
+  const colours = await recolourings(dashboard, clock);
+  tell("recolouring on the graphics card, by tile in view", colours.map(({ all }) => all / tiles));
+  tell("  of which ours", colours.map(({ ours }) => ours / tiles));
+  for (const [what, samples] of Object.entries(await paints(dashboard))) tell(`recolouring on the processor: ${what}`, samples);
+});
+
+function tell(what: string, samples: readonly number[]): void {
+  const sorted = [...samples].sort((a, b) => a - b);
+  const at = (share: number): string => (sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN).toFixed(2).padStart(8);
+  console.log(`${what.padEnd(66)} ${at(0.5)} ${at(0.95)} ${String(samples.length).padStart(4)}`);
 }
 
-/** The fallback of MapLibre, Leaflet and Mapbox: a tile's counts to pixels. */
+/** Until two frames have been drawn and nothing is on its way. Waits in the page: asking from outside would be script too. */
+async function rest({ page }: Dashboard): Promise<void> {
+  await page.evaluate(async () => {
+    const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+    do await later(50);
+    while (window.pointillist?.idle !== true);
+    await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+  });
+}
+
+/** As a hand does it: a move for every frame, whatever has been answered, and back at the end, each drag somewhere else. */
+async function drags(dashboard: Dashboard, clock: ScriptClock): Promise<ScriptTime[]> {
+  const { page } = dashboard;
+  await page.locator(".range[data-column=range]").scrollIntoViewIfNeeded();
+  const samples: ScriptTime[] = [];
+  // The first warms up: the server's cube, the compiler.
+  for (let round = -1; round < ROUNDS; round++) {
+    const job = async (): Promise<void> => {
+      await page.evaluate(
+        async ([from, moves]) => {
+          const surface = document.querySelector<HTMLElement>(".range[data-column=range] .range-surface");
+          const box = surface?.getBoundingClientRect();
+          if (!surface || !box) throw new Error("there is no histogram of ranges");
+          const send = (type: string, share: number): void => void surface.dispatchEvent(new PointerEvent(type, { clientX: box.x + share * box.width, clientY: box.y + 30, button: 0, buttons: 1, pointerId: 1, bubbles: true }));
+          // The pointer of a real mouse can be captured; that of an event made here cannot.
+          surface.setPointerCapture = () => undefined;
+          send("pointerdown", from);
+          for (let step = 1; step <= moves; step++) {
+            send("pointermove", from + 0.0137 * step);
+            await new Promise(requestAnimationFrame);
+          }
+          send("pointerup", from + 0.0137 * moves);
+        },
+        [0.05 + (0.6 * (round + 1)) / (ROUNDS + 1), MOVES] as const,
+      );
+      await rest(dashboard);
+    };
+    const time = await clock.time(job);
+    if (round >= 0) samples.push(time);
+  }
+  return samples;
+}
+
+/** One pointer move at a time: what does it cost until all is up to date again? */
+async function settledSteps(dashboard: Dashboard, clock: ScriptClock): Promise<ScriptTime[]> {
+  const { page } = dashboard;
+  await page.getByRole("button", { name: "Clear Range" }).click();
+  await rest(dashboard);
+  const grip = page.getByRole("slider", { name: "Range, from" });
+  await grip.focus();
+  const samples: ScriptTime[] = [];
+  for (let step = 0; step < ROUNDS; step++) {
+    samples.push(
+      await clock.time(async () => {
+        await page.keyboard.press("ArrowRight");
+        await rest(dashboard);
+      }),
+    );
+  }
+  return samples;
+}
+
+async function recolourings(dashboard: Dashboard, clock: ScriptClock): Promise<ScriptTime[]> {
+  const { page } = dashboard;
+  await page.getByRole("button", { name: "Clear Range" }).click();
+  await page.getByRole("button", { name: "Colours" }).click();
+  await rest(dashboard);
+  const samples: ScriptTime[] = [];
+  const asked = dashboard.requests.length;
+  const choices = ["Linear", "viridis", "Log", "categories", "Cube root", "fire"];
+  for (let round = 0; round < ROUNDS; round++) {
+    const name = choices[round % choices.length] ?? "";
+    samples.push(
+      await clock.time(async () => {
+        await page.evaluate((label) => {
+          const control = [...document.querySelectorAll<HTMLElement>("[role=radio]")].find((one) => (one.getAttribute("aria-label") ?? one.textContent) === label);
+          control?.click();
+        }, name);
+        await rest(dashboard);
+      }),
+    );
+  }
+  expect(dashboard.requests.slice(asked), "requests for a change of colours").toEqual([]);
+  return samples;
+}
+
+/** The fallback of MapLibre, Leaflet and Mapbox: a tile's counts to pixels. The densest tile of zoom 2, and as much of it in 512 pixels. */
 async function paints({ page }: Dashboard): Promise<Record<string, number[]>> {
-  return page.evaluate(async () => {
+  return page.evaluate(async (rounds) => {
     // Through a variable: the server's own file, not a module of this project.
     const url = "/ui/lib/core.js";
     const core = (await import(url)) as typeof import("../src/core/index.js");
     const dataset = new core.Client().dataset("towers");
     const stats = await dataset.stats();
-    const counts = await dataset.countTile({ z: 2, x: 2, y: 1 });
-    const { distribution } = await dataset.legend({ zoom: 2 });
-    const image = new ImageData(counts.size, counts.size);
+    const fetched = await Promise.all(
+      [256, 512].map(async (tilesize) => {
+        const { shape, data } = core.decodeNpy(await (await fetch(`/towers/2/2/1.npy?dtype=auto&tilesize=${tilesize}`)).arrayBuffer());
+        const { distribution } = (await (await fetch(`/towers/legend.json?zoom=2&tilesize=${tilesize}`)).json()) as { distribution: Parameters<typeof core.createScale>[1] };
+        return { counts: new core.CountTile({ z: 2, x: 2, y: 1 }, shape, data as Uint16Array), distribution };
+      }),
+    );
     const visible = stats.categories.map(() => true);
     const results: Record<string, number[]> = {};
-    for (const style of [
-      { kind: "categories" as const, colors: stats.categories.map(({ color }) => core.parseColor(color)), visible, minAlpha: 40 },
-      { kind: "ramp" as const, ramp: core.cmapColors("viridis"), visible },
-    ]) {
-      const samples: number[] = [];
-      for (let k = 0; k < 200; k++) {
-        const start = performance.now();
-        // A new palette every time: the tables are part of the price.
-        new core.Shading(core.createScale("eq_hist", distribution), style).paint(counts, image.data);
-        samples.push(performance.now() - start);
+    for (const { counts, distribution } of fetched) {
+      const image = new ImageData(counts.size, counts.size);
+      for (const style of [
+        { kind: "categories" as const, colors: stats.categories.map(({ color }) => core.parseColor(color)), visible, minAlpha: 40 },
+        { kind: "ramp" as const, ramp: core.cmapColors("viridis"), visible },
+      ]) {
+        const samples: number[] = [];
+        for (let k = 0; k < 20 * rounds; k++) {
+          const start = performance.now();
+          // A new palette every time: the tables are part of the price.
+          new core.Shading(core.createScale("eq_hist", distribution), style).paint(counts, image.data);
+          samples.push(performance.now() - start);
+        }
+        results[`${style.kind}, ${counts.size} pixels, ${counts.categories} planes`] = samples;
       }
-      results[`${style.kind}, ${counts.categories} planes`] = samples;
     }
     return results;
-  });
+  }, ROUNDS);
 }

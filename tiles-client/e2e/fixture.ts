@@ -14,7 +14,7 @@ export const url = (): string => {
 
 export interface Dashboard {
   readonly page: Page;
-  /** Requests since the page opened, newest last: method and path. */
+  /** Requests since the page opened, newest last: method and path. Listening for changes of the data is not among them. */
   readonly requests: string[];
   /** Console messages that a test expects, such as the browser's own about a failed request. */
   readonly expectErrors: RegExp[];
@@ -42,7 +42,7 @@ export const test = base.extend<{ dashboard: Dashboard; dataset: Dataset; stats:
       const address = request.url();
       if (address.startsWith("data:") || address.startsWith("blob:")) return;
       if (!origins.some((origin) => address.startsWith(`${origin}/`))) problems.push(`foreign request: ${address}`);
-      requests.push(`${request.method()} ${address.startsWith(url()) ? address.slice(url().length) : address}`);
+      if (!new URL(address).pathname.endsWith("/events")) requests.push(`${request.method()} ${address.startsWith(url()) ? address.slice(url().length) : address}`);
     });
     const idle = async (): Promise<void> => {
       await page.waitForFunction(() => window.pointillist?.idle === true);

@@ -2,7 +2,9 @@
 
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { Client, CountTile, type Column, type RangeBin, type Stats } from "../src/core/index.js";
+import { changeOf } from "../src/app/changes.js";
 import { inferCharts } from "../src/app/charts.js";
+import { denseBox } from "../src/app/firstview.js";
 import * as format from "../src/app/format.js";
 import { LOOK_DEFAULT } from "../src/app/state.js";
 import { TileSet } from "../src/app/tileset.js";
@@ -163,5 +165,53 @@ describe("tile set", () => {
     expect(placed?.counts.id).toEqual({ z: 4, x: 0, y: 0 });
     expect(placed?.at).toEqual({ z: 5, x: 1, y: 1 });
   });
+
+  it("asks again for tiles that have changed, and keeps the others and the screen", async () => {
+    const { tiles, asked, wanted } = setUp();
+    tiles.want(wanted.slice(0, 3));
+    asked.forEach(({ answer }) => answer());
+    await turns();
+    tiles.changed("2", ({ x }) => x === 1);
+    expect(asked.slice(4).map(({ what }) => what)).toEqual(["legend 4?", "4/1/0?"]);
+    expect([...tiles.placed()]).toHaveLength(3);
+    asked.forEach(({ answer }) => answer());
+    await turns();
+    expect([tiles.idle, tiles.version, asked.length]).toEqual([true, "2", 6]);
+  });
 });
 
+describe("changes", () => {
+  it("names stale tiles at, above and below the zoom of the event", () => {
+    const change = changeOf({ name: "changed", data: JSON.stringify({ data_version: "2", zoom: 4, tiles: ["4/5/6"] }) });
+    const stale = (z: number, x: number, y: number): boolean | undefined => change?.isStale({ z, x, y });
+    expect([stale(4, 5, 6), stale(4, 6, 6), stale(2, 1, 1), stale(2, 1, 2), stale(0, 0, 0), stale(6, 20, 24), stale(6, 23, 27), stale(6, 24, 27)]).toEqual([true, false, true, false, true, true, true, false]);
+  });
+
+  it("takes all tiles for stale when the server names none, and no event it does not know for a change", () => {
+    for (const tiles of [null, undefined]) expect(changeOf({ name: "changed", data: JSON.stringify({ data_version: "2", zoom: 4, tiles }) })?.isStale({ z: 9, x: 0, y: 0 })).toBe(true);
+    expect(changeOf({ name: "weather", data: "rain" })).toBeNull();
+  });
+});
+
+describe("first view", () => {
+  const grid = (points: readonly (readonly [i: number, j: number, count: number])[]) => {
+    const counts = new Float64Array(100 * 50);
+    for (const [i, j, count] of points) counts[j * 100 + i] = count;
+    return { width: 100, height: 50, counts };
+  };
+  const zero = { i: 80, j: 25 };
+
+  it("leaves out a sliver on each side, and nothing more", () => {
+    const crowd = [[10, 10, 500], [14, 12, 500]] as const;
+    expect(denseBox(grid([...crowd, [90, 40, 4], [1, 2, 4]]), zero)).toEqual({ left: 10, top: 10, right: 14, bottom: 12 });
+    expect(denseBox(grid([...crowd, [90, 40, 60]]), zero)).toEqual({ left: 10, top: 10, right: 90, bottom: 40 });
+    expect(denseBox(grid([]), zero)).toBeNull();
+  });
+
+  it("takes points at (0, 0) alone for lost ones, however many, but not where there are others beside them", () => {
+    const crowd = [[10, 10, 500], [14, 12, 500]] as const;
+    expect(denseBox(grid([...crowd, [80, 25, 300]]), zero)).toEqual({ left: 10, top: 10, right: 14, bottom: 12 });
+    expect(denseBox(grid([...crowd, [80, 25, 300], [81, 25, 1]]), zero)?.right).toBe(80);
+    expect(denseBox(grid([[80, 25, 300]]), zero)).toBeNull();
+  });
+});

@@ -1,9 +1,11 @@
 /** The core against values worked out by hand and against slow, obvious versions of itself. */
 
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import {
+  Client,
   CountTile,
   EVERYTHING,
+  EventParser,
   History,
   Latest,
   Shading,
@@ -21,6 +23,7 @@ import {
   isAbort,
   latFromY,
   levelOf,
+  listen,
   noneOf,
   oneOf,
   parseColor,
@@ -331,5 +334,53 @@ describe("values", () => {
   it("have no scale where there are none", () => {
     const legend = { zoom: 0, how: "eq_hist", ramp_values: [], distribution: { lowest: 0, highest: 0, pixels: 0 } };
     expect(valueScale("log", legend).max).toBe(0);
+  });
+});
+
+describe("events", () => {
+  it("reads events that come in pieces, with any line end, and keeps the id and the pause", () => {
+    const parser = new EventParser();
+    const text = 'retry: 700\n\n: a comment\nid: 7\r\nevent: changed\r\ndata: {"a":\r\ndata:1}\r\n\r\ndata: plain\n\nid: 8\ndata: cut off';
+    const events = [...text].flatMap((letter) => parser.push(letter));
+    expect(events).toEqual([{ name: "changed", data: '{"a":\n1}' }, { name: "message", data: "plain" }]);
+    expect([parser.retryMs, parser.lastId]).toEqual([700, "8"]);
+    expect(new EventParser().push(text)).toEqual(events);
+  });
+
+  it("asks again from the last id where an answer ends, and rests longer after failures", async () => {
+    vi.useFakeTimers();
+    const asked: string[] = [];
+    const heard: string[] = [];
+    const end = new AbortController();
+    const answers = [() => new Response("retry: 100\nid: b\ndata: one\n\n"), () => { throw new TypeError("no network"); }, () => new Response("id: c\ndata: two\n\n")];
+    const listening = listen(async (lastId) => (asked.push(lastId), (answers.shift() ?? (() => new Response("")))()), "a", ({ data }) => heard.push(data), end.signal);
+    await vi.advanceTimersByTimeAsync(150);
+    expect([asked, heard]).toEqual([["a", "b"], ["one"]]);
+    await vi.advanceTimersByTimeAsync(9_000);
+    expect(asked).toHaveLength(2);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect([asked, heard]).toEqual([["a", "b", "b"], ["one", "two"]]);
+    end.abort();
+    await listening;
+    vi.useRealTimers();
+  });
+});
+
+describe("client", () => {
+  afterEach(() => vi.unstubAllGlobals());
+
+  it("shows its key in a header of every request, and in the address of downloads and TileJSON only", async () => {
+    const asked: { url: string; key: string | null }[] = [];
+    vi.stubGlobal("fetch", async (url: string, init: RequestInit = {}) => {
+      asked.push({ url, key: new Headers(init.headers).get("x-api-key") });
+      return new Response("{}");
+    });
+    const dataset = new Client("http://h", "k1").dataset("t");
+    await dataset.stats();
+    await dataset.crossfilter({ bbox: null, zoom: 0, brushes: {}, columns: [] });
+    await dataset.tileJson();
+    expect(asked).toEqual([{ url: "http://h/t/stats", key: "k1" }, { url: "http://h/t/crossfilter", key: "k1" }, { url: "http://h/t.json?key=k1", key: "k1" }]);
+    expect(dataset.pointsUrl("csv", {})).toBe("http://h/t/points?format=csv&key=k1");
+    expect(new Client("http://h").dataset("t").pointsUrl("csv", {})).toBe("http://h/t/points?format=csv");
   });
 });

@@ -1,10 +1,43 @@
-/** The dashboard's settings as parts of a link, and back. What is as it would be without a link is left out. */
+/**
+ * The dashboard's settings as parts of a link, and back; and the address bar, which always holds the link to what is seen. What
+ * is as it would be without a link is left out. Only what follows `#` is written: a key in `?key=` is neither added nor removed.
+ */
 
-import { SCALES, isCmap, type Measure, type ScaleName, type Selection, type Stats } from "../core/index.js";
+import { SCALES, encodeView, isCmap, type Camera, type Measure, type ScaleName, type Selection, type Stats } from "../core/index.js";
 import { inferCharts } from "./charts.js";
 import * as state from "./state.js";
 
 type Settings = Readonly<Record<string, string>>;
+
+/** The address bar is written this long after the last change: browsers refuse more than about ten writes a second. */
+const DELAY_MS = 250;
+
+export class AddressBar {
+  camera: Camera | null = null;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+
+  /** Writes the view soon. */
+  write(): void {
+    this.forget();
+    this.#timer = setTimeout(() => {
+      const { value: stats } = state.stats;
+      const archive = state.archive.value?.entry.name;
+      if (stats) this.writeNow(state.selection.value, settingsOf(stats));
+      else if (archive !== undefined) this.writeNow(state.selection.value, { d: archive, theme: themeSetting() });
+    }, DELAY_MS);
+  }
+
+  writeNow(selection: Selection, settings: Settings): void {
+    this.forget();
+    history.replaceState(null, "", `#${encodeView({ camera: this.camera, selection, settings })}`);
+  }
+
+  /** An earlier view that waits to be written is dropped. */
+  forget(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}
 
 export function settingsOf(stats: Stats): Settings {
   const { how, palette, minAlpha, markersMax, spread, opacity, span, logLegend } = state.look.value;
@@ -20,9 +53,13 @@ export function settingsOf(stats: Stats): Settings {
     legend: logLegend ? "log" : "",
     by: state.measure.value ? "" : (state.colourBy.value ?? ""),
     show: measureToText(state.measure.value),
-    theme: state.theme.value === systemTheme() ? "" : state.theme.value,
+    theme: themeSetting(),
     charts: chartsToText(state.charts.value, inferCharts(stats)),
   };
+}
+
+function themeSetting(): string {
+  return state.theme.value === systemTheme() ? "" : state.theme.value;
 }
 
 export function systemTheme(): state.Theme {

@@ -1,6 +1,6 @@
 /**
- * What the dashboard does: loads a dataset, turns choices into requests and answers into signals. The one place that
- * talks to the server, the map and the address bar; components call it and read signals.
+ * What the dashboard does: opens datasets, turns choices into requests and colours, and leaves what it is not about itself
+ * to its parts: questions, the pointer, single points, changes of the data, the address bar. Components call it and read signals.
  */
 
 import { batch } from "@preact/signals";
@@ -8,91 +8,62 @@ import {
   Client,
   EVERYTHING,
   History,
-  Latest,
-  RequestError,
-  ValueTile,
-  and,
-  areaFilter,
-  brushesForServer,
   cmapColors,
   decodeView,
-  encodeView,
-  hiddenFilter,
-  isAbort,
   parseColor,
   withBrush,
   type Brush,
   type Camera,
-  type ColumnRequest,
-  type CrossfilterAnswer,
-  type Dataset,
-  type Histogram,
   type Measure,
-  type Row,
   type Selection,
+  type Stats,
   type Style,
-  type TileId,
+  type ViewState,
 } from "../core/index.js";
-import { chartsFrom, lookFrom, measureFrom, measureToText, settingsOf } from "./address.js";
+import { AddressBar, chartsFrom, lookFrom, measureFrom, measureToText, settingsOf } from "./address.js";
+import { openArchive } from "./archive.js";
+import { Changes, type Change } from "./changes.js";
 import { inferCharts } from "./charts.js";
+import { firstView } from "./firstview.js";
 import * as format from "./format.js";
 import type { MapView } from "./map.js";
-import { markerOf } from "./markers.js";
+import { Pointer } from "./pointer.js";
+import { attempt, failed } from "./problems.js";
+import { Questions } from "./questions.js";
+import type { Session } from "./session.js";
+import { Singles } from "./singles.js";
 import * as state from "./state.js";
 import { TileSet } from "./tileset.js";
 
-/** Bars per chart: four CSS pixels each in the panel. */
-export const BINS = 64;
-
-/** Rows listed under a clicked pixel. */
-const ROWS_MAX = 100;
-
-/** Rows named in the tooltip, and how long the pointer rests before they are asked for. */
-const ROWS_NAMED = 3;
-const REST_MS = 250;
-
-/** The address bar is written this long after the last change: browsers refuse more than about ten writes a second. */
-const ADDRESS_DELAY_MS = 250;
-
-/** Tells the server whose newer question makes an older one moot. */
-const CLIENT = Math.random().toString(36).slice(2, 12);
-
-type Session = { readonly dataset: Dataset; readonly tiles: TileSet; readonly history: History<Selection> };
+const NOTHING_REMEMBERED: ViewState = { camera: null, selection: EVERYTHING, settings: {} };
 
 export class Controller {
-  readonly #client = new Client();
+  /** The page's own server, with the key of the page's own address. */
+  readonly #client = new Client("", new URLSearchParams(location.search).get("key"));
   #map: MapView | null = null;
   #session: Session | null = null;
-  #camera: Camera | null = null;
-  #addressTimer: ReturnType<typeof setTimeout> | null = null;
-  #rowRequest = new AbortController();
-  #markerRequest = new AbortController();
-  #markerKey = "";
-  readonly #restTimer = new Rest();
-
-  readonly #crossfilter = new Latest<Selection, CrossfilterAnswer>(
-    (selection, signal) => this.#ask(selection, signal, CLIENT),
-    (answer, selection) => this.#answered(answer, selection),
-    (error) => this.#failed("the histograms could not be loaded", error, () => this.#refresh()),
-  );
-  readonly #ghosts = new Latest<null, Readonly<Record<string, Histogram>>>(
-    async (_, signal) => (await this.#ask(EVERYTHING, signal, `${CLIENT}-ghosts`)).histograms,
-    (histograms) => (state.ghosts.value = histograms),
-    () => {
-      // The same request with brushes reports the same failure.
-    },
-  );
+  readonly #opened = (): Session | null => this.#session;
+  readonly #address = new AddressBar();
+  readonly #singles = new Singles(this.#opened);
+  readonly #questions = new Questions(this.#opened, () => this.#singles.decide(this.#map));
+  readonly #changes = new Changes((change) => void this.#changed(change));
+  readonly pointer = new Pointer(this.#opened);
+  /** How often something was opened: an answer to an earlier wish comes too late. */
+  #openings = 0;
+  #isOpening = true;
 
   async start(map: MapView): Promise<void> {
     this.#map = map;
     window.addEventListener("hashchange", ({ newURL }) => this.#fromAddress(new URL(newURL).hash));
-    await this.#attempt("the server's datasets could not be listed", async () => {
-      const { datasets } = await this.#client.catalog();
+    await attempt("the server's datasets could not be listed", async () => {
+      const { datasets, archives = [] } = await this.#client.catalog();
       state.datasets.value = datasets;
+      state.archives.value = archives;
+      const all = [...datasets, ...archives];
       const asked = decodeView(location.hash).settings["d"];
-      const first = datasets.find(({ name }) => name === asked) ?? datasets[0];
+      const first = all.find(({ name }) => name === asked) ?? all[0];
       if (!first) {
-        state.problem.value = { title: "This server has no datasets yet", detail: "Start it with the folder of an ingested dataset, or with a CSV or Parquet file.", retry: null };
+        state.problem.value = nothingToShow(this.#client.key !== null);
         return;
       }
       if (asked !== undefined && asked !== first.name) {
@@ -102,47 +73,96 @@ export class Controller {
     });
   }
 
-  /** Opens a dataset; `keep` takes the view from the address bar, `fresh` starts at the whole dataset. */
-  async open(name: string, from: "keep" | "fresh"): Promise<void> {
-    const remembered = from === "keep" ? decodeView(location.hash) : { camera: null, selection: EVERYTHING, settings: {} as Record<string, string> };
-    const measure = measureFrom(remembered.settings["show"]);
-    // A measure has one plane.
-    const by = measure ? "none" : (remembered.settings["by"] ?? null);
-    const dataset = this.#client.dataset(name);
+  /**
+   * Opens a dataset or an archive; `keep` takes the view from the address bar, `fresh` starts at the whole of it.
+   * @param version Of the data, where a newer one is known than caches may have.
+   */
+  async open(name: string, from: "keep" | "fresh", version?: string): Promise<void> {
+    const remembered = from === "keep" ? decodeView(location.hash) : NOTHING_REMEMBERED;
+    this.#close();
+    const opening = (this.#openings += 1);
+    this.#isOpening = true;
+    const isLate = (): boolean => opening !== this.#openings;
+    const archive = state.archives.value.find((entry) => entry.name === name);
+    if (archive) await attempt(`the archive “${name}” could not be opened`, () => openArchive(this.#client, archive, remembered.camera, this.#map, isLate));
+    else await attempt(`the dataset “${name}” could not be opened`, () => this.#openDataset(name, remembered, version, isLate));
+    if (isLate()) return;
+    this.#isOpening = false;
+    this.#address.write();
+  }
+
+  #close(): void {
     this.#session?.tiles.close();
-    this.#crossfilter.cancel();
-    this.#ghosts.cancel();
-    state.stats.value = null;
-    await this.#attempt(`the dataset “${name}” could not be opened`, async () => {
-      const stats = await dataset.stats(by === null ? {} : { by });
-      const tiles = new TileSet(dataset, stats.data_version, {
-        onChange: () => {
-          this.#map?.repaint();
-          this.#describeScale();
-        },
-        onProgress: (done, all) => batch(() => ((state.tilesDone.value = done), (state.tilesAll.value = all))),
-        onError: (error) => this.#failed("some tiles could not be loaded", error, () => this.#map && this.#look()),
-      }, { by, measure });
-      this.#session = { dataset, tiles, history: new History(remembered.selection) };
-      batch(() => {
-        state.answer.value = null;
-        state.ghosts.value = {};
-        state.rowList.value = null;
-        state.hover.value = null;
-        state.colourBy.value = by;
-        state.measure.value = measure;
-        state.selection.value = remembered.selection;
-        state.look.value = lookFrom(remembered.settings, stats.categories.length > 0 && stats.by !== null);
-        state.charts.value = chartsFrom(inferCharts(stats), remembered.settings, remembered.selection);
-        state.stats.value = stats;
-      });
-      document.title = `${stats.title ?? stats.name} · pointillist`;
-      this.#restyle();
-      if (remembered.camera) this.#map?.look(remembered.camera);
-      else this.#map?.fit(stats.bounds);
-      this.#map?.setArea(remembered.selection.area);
-      this.#map?.show(tiles, stats.zooms);
-      this.#refresh();
+    this.#session = null;
+    this.#questions.cancel();
+    this.#changes.of(null, "");
+    batch(() => {
+      state.stats.value = null;
+      state.archive.value = null;
+      state.answer.value = null;
+      state.ghosts.value = {};
+      state.rowList.value = null;
+      state.hover.value = null;
+      state.shading.value = null;
+    });
+  }
+
+  async #openDataset(name: string, { camera, selection, settings }: ViewState, version: string | undefined, isLate: () => boolean): Promise<void> {
+    const measure = measureFrom(settings["show"]);
+    // A measure has one plane.
+    const by = measure ? "none" : (settings["by"] ?? null);
+    const dataset = this.#client.dataset(name);
+    const stats = await dataset.stats({ ...(version === undefined ? {} : { v: version }), ...(by === null ? {} : { by }) });
+    const bounds = camera ? null : await firstView(dataset, stats);
+    if (isLate()) return;
+    const tiles = new TileSet(dataset, stats.data_version, {
+      onChange: () => {
+        this.#map?.repaint();
+        this.#describeScale();
+      },
+      onProgress: (done, all) => batch(() => ((state.tilesDone.value = done), (state.tilesAll.value = all))),
+      onError: (error) => failed("some tiles could not be loaded", error, () => this.#look()),
+    }, { by, measure });
+    this.#session = { dataset, tiles, history: new History(selection) };
+    batch(() => {
+      state.colourBy.value = by;
+      state.measure.value = measure;
+      state.selection.value = selection;
+      state.look.value = lookFrom(settings, stats.categories.length > 0 && stats.by !== null);
+      state.charts.value = chartsFrom(inferCharts(stats), settings, selection);
+      state.stats.value = stats;
+    });
+    document.title = `${stats.title ?? stats.name} · pointillist`;
+    this.#restyle();
+    if (camera) this.#map?.look(camera);
+    else this.#map?.fit(bounds ?? stats.bounds);
+    this.#map?.setArea(selection.area);
+    this.#map?.show(tiles, stats.zooms);
+    this.#questions.refresh();
+    this.#changes.of(dataset, stats.data_version);
+  }
+
+  /** Rows were added, or a new version of the dataset was published: what changed is asked for again, the view stays. */
+  async #changed({ version, isStale }: Change): Promise<void> {
+    const { value: before } = state.stats;
+    const session = this.#session;
+    if (!before || !session) return;
+    await attempt("the changed data could not be loaded", async () => {
+      const by = state.colourBy.value;
+      const after = await session.dataset.stats({ v: version, ...(by === null ? {} : { by }) });
+      if (this.#session !== session) return;
+      const more = after.rows - before.rows;
+      const news = more > 0 ? `${format.count(more)} ${more === 1 ? "point" : "points"} more` : "The data has changed";
+      if (!hasSameShape(before, after)) {
+        // Other planes or other charts: all of it anew, from where it is.
+        this.#address.writeNow(state.selection.value, settingsOf(before));
+        await this.open(after.name, "keep", version);
+      } else {
+        state.stats.value = after;
+        session.tiles.changed(version, isStale);
+        this.#questions.refresh();
+      }
+      state.notice.value = news;
     });
   }
 
@@ -162,9 +182,7 @@ export class Controller {
     const { palette } = state.look.value;
     const fits = isRamp ? (palette === "categories" ? "viridis" : palette) : "categories";
     // Counts at the ends of a scale mean nothing to other numbers.
-    const settings = { ...settingsOf(stats), palette: fits, span: "", ...change };
-    const selection = { ...state.selection.value, hidden: [] };
-    history.replaceState(null, "", `#${encodeView({ camera: this.#camera, selection, settings })}`);
+    this.#address.writeNow({ ...state.selection.value, hidden: [] }, { ...settingsOf(stats), palette: fits, span: "", ...change });
     await this.open(stats.name, "keep");
   }
 
@@ -181,12 +199,12 @@ export class Controller {
 
   /** The map looks elsewhere. */
   moved(view: { bounds: readonly [number, number, number, number]; zoom: number }, camera: Camera): void {
-    this.#camera = camera;
+    this.#address.camera = camera;
     if (JSON.stringify(view) === JSON.stringify(state.view.value)) return;
     state.view.value = view;
     this.#describeScale();
-    this.#refresh();
-    this.#writeAddress();
+    this.#questions.refresh();
+    this.#address.write();
   }
 
   brush(column: string, brush: Brush | null, gesture: string | null = null): void {
@@ -221,20 +239,20 @@ export class Controller {
   restyle(change: Partial<state.Look>): void {
     state.look.value = { ...state.look.value, ...change };
     this.#restyle();
-    this.#markersOrCounts();
-    this.#writeAddress();
+    this.#singles.decide(this.#map);
+    this.#address.write();
   }
 
   theme(theme: state.Theme): void {
     state.theme.value = theme;
     this.#map?.setTheme(theme);
-    this.#writeAddress();
+    this.#address.write();
   }
 
   chart(column: string, change: Partial<Omit<state.Chart, "column">>): void {
     state.charts.value = state.charts.value.map((chart) => (chart.column.name === column ? { ...chart, ...change } : chart));
-    if (change.scale !== undefined || change.open !== undefined || change.search !== undefined) this.#refresh();
-    this.#writeAddress();
+    if (change.scale !== undefined || change.open !== undefined || change.search !== undefined) this.#questions.refresh();
+    this.#address.write();
   }
 
   basemapFailed(message: string, isStyle: boolean): void {
@@ -242,88 +260,24 @@ export class Controller {
     state.problem.value = { title, detail: message, retry: null };
   }
 
+  /** All there is, far-off points included. */
   fit(): void {
-    if (state.stats.value) this.#map?.fit(state.stats.value.bounds);
+    const bounds = state.stats.value?.bounds ?? state.archive.value?.about.bounds;
+    if (bounds) this.#map?.fit(bounds);
   }
 
   zoomBy(levels: number): void {
     this.#map?.map.zoomTo(this.#map.map.getZoom() + levels, { duration: 200 });
   }
 
-  hovered(at: { x: number; y: number; tile: TileId; pixel: readonly [number, number]; row: Row | null } | null): void {
-    if (!at || !this.#session) {
-      this.#restTimer.forget();
-      state.hover.value = null;
-      return;
-    }
-    if (at.row) {
-      state.hover.value = { x: at.x, y: at.y, counts: [], row: at.row };
-      return;
-    }
-    const visible = state.visiblePlanes.value;
-    const { tiles } = this.#session;
-    // An enlarged point answers wherever it is drawn.
-    const pixel = state.showingMarkers.value ? null : tiles.nearest(at.tile, at.pixel, visible, state.spread.value);
-    const counts = pixel ? tiles.counts(at.tile)?.countsAt(pixel[0], pixel[1]) : undefined;
-    const seen = counts?.map((count, c) => ((visible[c] ?? true) ? count : 0));
-    const tile = tiles.counts(at.tile);
-    const value = pixel && tile instanceof ValueTile ? tile.valueAt(pixel[0], pixel[1]) : null;
-    const hover: state.Hover | null = seen?.some((count) => count > 0) ? { x: at.x, y: at.y, counts: seen, ...(value === null ? {} : { value }) } : null;
-    state.hover.value = hover;
-    this.#restTimer.forget();
-    if (hover && pixel) this.#restTimer.after(REST_MS, (signal) => this.#nameRows(hover, at.tile, pixel, signal));
-  }
-
-  /** The pointer rests: some of the rows under it. */
-  async #nameRows(hover: state.Hover, tile: TileId, pixel: readonly [number, number], signal: AbortSignal): Promise<void> {
-    const filter = this.rowFilter();
-    const points = await this.#session?.dataset.points({ tile, pixel, limit: ROWS_NAMED, ...(filter ? { filter } : {}) }, signal);
-    if (points && state.hover.value === hover) state.hover.value = { ...hover, rows: points.rows };
-  }
-
-  /** Lists the rows under a pixel, or under the nearest one that has some. */
-  async listRows(tile: TileId, clicked: readonly [number, number]): Promise<void> {
-    const session = this.#session;
-    if (!session) return;
-    this.#rowRequest.abort();
-    const controller = new AbortController();
-    this.#rowRequest = controller;
-    const pixel = session.tiles.nearest(tile, clicked, state.visiblePlanes.value);
-    if (!pixel) {
-      state.rowList.value = null;
-      return;
-    }
-    const list = { tile, pixel, total: 0, rows: [], loading: true, problem: null };
-    state.rowList.value = list;
-    try {
-      const filter = this.rowFilter();
-      const { total, rows } = await session.dataset.points({ tile, pixel, limit: ROWS_MAX, ...(filter ? { filter } : {}) }, controller.signal);
-      state.rowList.value = total > 0 ? { ...list, total, rows, loading: false } : null;
-      if (total > 0) state.announcement.value = `${total} rows under this place`;
-    } catch (error) {
-      if (!isAbort(error)) state.rowList.value = { ...list, loading: false, problem: messageOf(error) };
-    }
-  }
-
-  closeRows(): void {
-    this.#rowRequest.abort();
-    state.rowList.value = null;
-  }
-
-  /** The whole selection as CQL2, hidden categories included: for what sees rows. */
-  rowFilter(): string {
-    const hidden = hiddenFilter(state.selection.value, state.byColumn.value, state.stats.value?.categories ?? []);
-    return and(state.answer.value?.filter, hidden);
-  }
-
   exportUrl(kind: "csv" | "parquet", extent: "view" | "all"): string {
-    const filter = this.rowFilter();
+    const filter = state.rowFilter.value;
     const bbox = extent === "view" ? state.view.value?.bounds : undefined;
     return this.#session?.dataset.pointsUrl(kind, { ...(filter ? { filter } : {}), ...(bbox ? { bbox } : {}) }) ?? "";
   }
 
   async exportPicture(): Promise<void> {
-    await this.#attempt("the picture could not be made", async () => {
+    await attempt("the picture could not be made", async () => {
       const blob = await this.#map?.picture();
       if (!blob) return;
       const link = document.createElement("a");
@@ -336,7 +290,7 @@ export class Controller {
 
   /** Whether all tiles of the view, and the histograms, are those of the current choices. For tests. */
   get idle(): boolean {
-    return !this.#crossfilter.busy && (this.#session?.tiles.idle ?? true) && state.tilesDone.value === state.tilesAll.value;
+    return !this.#isOpening && !this.#questions.busy && (this.#session?.tiles.idle ?? true) && state.tilesDone.value === state.tilesAll.value;
   }
 
   #select(next: Selection, gesture: string | null = null): void {
@@ -355,62 +309,14 @@ export class Controller {
     if (before.hidden !== next.hidden) this.#restyle();
     if (before.area !== next.area) this.#map?.setArea(next.area);
     // Hiding a category is a matter of colours: no request.
-    if (before.brushes !== next.brushes || before.area !== next.area) this.#crossfilter.ask(next);
-    this.#markersOrCounts();
-    this.#writeAddress();
-  }
-
-  #refresh(): void {
-    if (!this.#session || !state.view.value || !state.stats.value) return;
-    this.#crossfilter.ask(state.selection.value);
-    if (brushed(state.selection.value)) this.#ghosts.ask(null);
+    if (before.brushes !== next.brushes || before.area !== next.area) this.#questions.ask(next);
+    this.#singles.decide(this.#map);
+    this.#address.write();
   }
 
   #look(): void {
     const tiles = this.#session?.tiles;
     if (tiles && state.stats.value) this.#map?.show(tiles, state.stats.value.zooms);
-  }
-
-  async #ask(selection: Selection, signal: AbortSignal, client: string): Promise<CrossfilterAnswer> {
-    const { value: view } = state.view;
-    const { value: stats } = state.stats;
-    if (!this.#session || !view || !stats) throw new DOMException("nothing is open", "AbortError");
-    state.asking.value = true;
-    const since = performance.now();
-    const columns: (string | ColumnRequest)[] = state.charts.value
-      .filter(({ open }) => open)
-      .map(({ column, kind, scale, search }): ColumnRequest =>
-        kind === "range" ? { column: column.name, bins: BINS, scale } : { column: column.name, ...(search ? { search } : {}) },
-      );
-    if (stats.by) columns.unshift({ column: stats.by });
-    const filter = areaFilter(selection);
-    try {
-      const answer = await this.#session.dataset.crossfilter(
-        { bbox: view.bounds, zoom: view.zoom, brushes: brushesForServer(selection), columns, client, by: stats.by ?? "none", ...(filter ? { filter } : {}) },
-        signal,
-      );
-      state.answeredMs.value = performance.now() - since;
-      return answer;
-    } finally {
-      state.asking.value = false;
-    }
-  }
-
-  #answered(answer: CrossfilterAnswer, selection: Selection): void {
-    batch(() => {
-      state.answer.value = answer;
-      if (!brushed(selection)) state.ghosts.value = answer.histograms;
-      if (state.problem.value?.retry) state.problem.value = null;
-    });
-    this.#session?.tiles.filter(answer.filter);
-    if (brushed(selection) && this.#ghostsMissing()) this.#ghosts.ask(null);
-    const selected = state.selectedInView.value ?? 0;
-    state.announcement.value = `${format.count(selected)} points selected in view`;
-    this.#markersOrCounts();
-  }
-
-  #ghostsMissing(): boolean {
-    return Object.keys(state.answer.value?.histograms ?? {}).some((column) => !(column in state.ghosts.value));
   }
 
   #restyle(): void {
@@ -430,107 +336,34 @@ export class Controller {
     if (state.shading.value !== shading) state.shading.value = shading;
   }
 
-  /** Few enough points in view become markers. */
-  #markersOrCounts(): void {
-    const { value: selected } = state.selectedInView;
-    const { value: view } = state.view;
-    const { markersMax } = state.look.value;
-    const wanted = selected !== null && view !== null && selected > 0 && selected <= markersMax && this.#session !== null;
-    const filter = this.rowFilter();
-    const key = wanted ? JSON.stringify([this.#session?.dataset.name, view.bounds, filter]) : "";
-    if (key === this.#markerKey) return;
-    this.#markerKey = key;
-    this.#markerRequest.abort();
-    if (!wanted || !this.#session) {
-      state.showingMarkers.value = false;
-      this.#map?.setMarkers([]);
-      return;
-    }
-    const controller = new AbortController();
-    this.#markerRequest = controller;
-    this.#session.dataset.points({ bbox: view.bounds, limit: markersMax, ...(filter ? { filter } : {}) }, controller.signal).then(
-      ({ rows, total }) => {
-        // More than were counted: another answer is on its way.
-        const markers = total <= markersMax ? rows.flatMap(markerOf) : [];
-        state.showingMarkers.value = markers.length > 0;
-        this.#map?.setMarkers(markers);
-      },
-      (error: unknown) => {
-        if (!isAbort(error)) this.#failed("the single points could not be loaded", error, null);
-      },
-    );
-  }
-
   /** @param hash From the event: an earlier view that waits to be written could replace the address's own. */
   #fromAddress(hash: string): void {
-    if (this.#addressTimer !== null) clearTimeout(this.#addressTimer);
+    this.#address.forget();
     history.replaceState(null, "", hash || "#");
     const { camera, selection, settings } = decodeView(hash);
-    const dataset = settings["d"];
-    if (dataset !== undefined && dataset !== this.#session?.dataset.name && state.datasets.value.some(({ name }) => name === dataset)) {
-      void this.open(dataset, "keep");
+    const asked = settings["d"];
+    const open = this.#session?.dataset.name ?? state.archive.value?.entry.name;
+    if (asked !== undefined && asked !== open && [...state.datasets.value, ...state.archives.value].some(({ name }) => name === asked)) {
+      void this.open(asked, "keep");
       return;
     }
-    state.look.value = lookFrom(settings, state.stats.value?.by != null);
     if (camera) this.#map?.look(camera);
+    if (!this.#session) return;
+    state.look.value = lookFrom(settings, state.stats.value?.by != null);
     this.#restyle();
     this.#select(selection);
   }
-
-  #writeAddress(): void {
-    if (this.#addressTimer !== null) clearTimeout(this.#addressTimer);
-    this.#addressTimer = setTimeout(() => {
-      const { value: stats } = state.stats;
-      if (!stats) return;
-      history.replaceState(null, "", `#${encodeView({ camera: this.#camera, selection: state.selection.value, settings: settingsOf(stats) })}`);
-    }, ADDRESS_DELAY_MS);
-  }
-
-  async #attempt(title: string, job: () => Promise<void>): Promise<void> {
-    try {
-      await job();
-    } catch (error) {
-      this.#failed(title, error, () => void this.#attempt(title, job));
-    }
-  }
-
-  #failed(title: string, error: unknown, retry: (() => void) | null): void {
-    if (isAbort(error)) return;
-    const again = retry
-      ? (): void => {
-          state.problem.value = null;
-          retry();
-        }
-      : null;
-    state.problem.value = { title: title.charAt(0).toUpperCase() + title.slice(1), detail: messageOf(error), retry: again };
-  }
 }
 
-/** One thing that is done a while after a rest, and dropped or aborted by the next move. */
-class Rest {
-  #timer: ReturnType<typeof setTimeout> | null = null;
-  #controller = new AbortController();
-
-  after(ms: number, job: (signal: AbortSignal) => Promise<void>): void {
-    this.forget();
-    const { signal } = (this.#controller = new AbortController());
-    this.#timer = setTimeout(() => {
-      // The tooltip has its counts already; rows that do not come are not worth a word.
-      job(signal).catch(() => undefined);
-    }, ms);
-  }
-
-  forget(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#controller.abort();
-  }
+/** A catalog lists what its asker may see: without a key that may be nothing. */
+function nothingToShow(hasKey: boolean): state.Problem {
+  return hasKey
+    ? { title: "There is nothing to show", detail: "This key opens no dataset, or the server has none.", retry: null }
+    : { title: "There is nothing to show", detail: "The server has no dataset yet, or shows it with a key only: open this page as /?key=YOUR-KEY", retry: null };
 }
 
-function brushed(selection: Selection): boolean {
-  return Object.keys(selection.brushes).length > 0 || selection.area !== null;
-}
-
-function messageOf(error: unknown): string {
-  if (error instanceof RequestError) return error.status > 0 ? `${error.message} (${error.status})` : error.message;
-  return error instanceof Error ? error.message : String(error);
+/** Whether tiles have the same planes and the panel the same charts. */
+function hasSameShape(before: Stats, after: Stats): boolean {
+  const shape = ({ by, categories, columns }: Stats): string => JSON.stringify([by, categories.map(({ kind, value, color }) => [kind, value, color]), columns.map(({ name, type }) => [name, type])]);
+  return shape(before) === shape(after);
 }

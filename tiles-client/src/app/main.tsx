@@ -10,7 +10,7 @@ import { Controller } from "./controller.js";
 import { MapView } from "./map.js";
 import * as state from "./state.js";
 import { Draw } from "./ui/Draw.js";
-import { ProblemBanner, Progress, Tools, Tooltip } from "./ui/MapChrome.js";
+import { Notice, ProblemBanner, Progress, Tools, Tooltip } from "./ui/MapChrome.js";
 import { Panel } from "./ui/Panel.js";
 import { Rows } from "./ui/Rows.js";
 
@@ -34,8 +34,8 @@ root.append(canvas, overlay);
 
 const view = new MapView(canvas, state.theme.value, {
   onMove: (now, camera) => controller.moved(now, camera),
-  onHover: (at) => controller.hovered(at),
-  onClick: (tile, pixel) => void controller.listRows(tile, pixel),
+  onHover: (at) => controller.pointer.hovered(at),
+  onClick: (tile, pixel) => void controller.pointer.listRows(tile, pixel),
   onBasemapError: (message, isStyle) => controller.basemapFailed(message, isStyle),
 });
 
@@ -51,6 +51,7 @@ render(
     <Rows controller={controller} />
     <Tooltip />
     <ProblemBanner />
+    <Notice />
     <div class="visually-hidden" aria-live="polite">
       <Announcement />
     </div>
@@ -77,7 +78,7 @@ window.addEventListener("keydown", (event) => {
   const typing = event.target instanceof HTMLInputElement && event.target.type === "search";
   if (event.key === "Escape") {
     if (state.tool.value !== "pan") state.tool.value = "pan";
-    else if (state.rowList.value) controller.closeRows();
+    else if (state.rowList.value) controller.pointer.closeRows();
   } else if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !typing) {
     event.preventDefault();
     if (event.shiftKey) controller.redo();

@@ -5,7 +5,7 @@
 
 import * as maplibregl from "maplibre-gl";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
-import { pixelFromLonLat, type Bounds, type Camera, type Row, type TileId } from "../core/index.js";
+import { pixelFromLonLat, type Bounds, type Camera, type Row, type TileId, type TileJson } from "../core/index.js";
 import { CountLayer } from "../maplibre/index.js";
 import { EMPTY, offlineStyle, overlays, ownStyle } from "./basemap.js";
 import type { Theme } from "./state.js";
@@ -31,6 +31,9 @@ export interface MapEvents {
 /** Deepest zoom of the camera: a pixel is then about a centimetre. */
 const ZOOM_MAX = 22;
 
+/** Names fade in, and may be this old before they are placed anew. */
+const FADE_MS = 200;
+
 /** Farthest zoom: the world is then 360 CSS pixels wide. */
 const ZOOM_MIN = -0.5;
 
@@ -49,6 +52,8 @@ export class MapView {
   readonly #events: MapEvents;
   readonly #layer: CountLayer;
   #tiles: TileSet | null = null;
+  /** Tiles of an archive, in place of counts. */
+  #pictures: TileJson | null = null;
   #zooms = { min: 0, max: ZOOM_MAX };
   #insets: Insets = { left: 0, top: 0, bottom: 0 };
   #theme: Theme;
@@ -83,7 +88,8 @@ export class MapView {
       pitchWithRotate: false,
       touchPitch: false,
       attributionControl: false,
-      fadeDuration: 0,
+      // Not 0: MapLibre would then place all names anew in every frame of a drag.
+      fadeDuration: FADE_MS,
       keyboard: true,
       // Unlike MapLibre's own rule this lets a tall window see the whole world, with sea above and below it.
       transformConstrain: ({ lng, lat }, zoom) => ({ center: new maplibregl.LngLat(lng, Math.max(-84, Math.min(84, lat))), zoom: Math.max(ZOOM_MIN, Math.min(ZOOM_MAX, zoom)) }),
@@ -117,7 +123,28 @@ export class MapView {
   show(tiles: TileSet, zooms: { min: number; max: number }): void {
     this.#tiles = tiles;
     this.#zooms = zooms;
+    this.#placePictures(null);
     this.#moved();
+  }
+
+  /** Finished pictures instead of counts; null for neither. */
+  showPictures(pictures: TileJson | null): void {
+    this.#tiles = null;
+    this.setMarkers([]);
+    this.setArea(null);
+    this.#placePictures(pictures);
+    this.repaint();
+  }
+
+  #placePictures(pictures: TileJson | null): void {
+    this.#pictures = pictures;
+    if (!this.#ready) return;
+    if (this.map.getLayer("pictures")) this.map.removeLayer("pictures");
+    if (this.map.getSource("pictures")) this.map.removeSource("pictures");
+    if (!pictures) return;
+    const { tiles, tileSize = 256, minzoom, maxzoom, bounds } = pictures;
+    this.map.addSource("pictures", { type: "raster", tiles: [...tiles], tileSize, minzoom, maxzoom, bounds: [...bounds] });
+    this.map.addLayer({ id: "pictures", type: "raster", source: "pictures", paint: { "raster-fade-duration": 0, "raster-resampling": "nearest", "raster-opacity": this.#opacity } }, "points");
   }
 
   /** The part of the map that the panel covers; "in view" means the rest. */
@@ -210,6 +237,7 @@ export class MapView {
     for (const source of ["area", "markers"]) this.map.addSource(source, { type: "geojson", data: EMPTY });
     this.map.addLayer(this.#layer, names);
     for (const layer of overlays(this.#theme)) this.map.addLayer(layer, names);
+    this.#placePictures(this.#pictures);
     this.setArea(this.#area);
     const markers = this.#markers;
     this.#markers = [];

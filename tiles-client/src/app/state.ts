@@ -6,8 +6,11 @@
 import { computed, signal } from "@preact/signals";
 import {
   EVERYTHING,
+  and,
   categoryKey,
+  hiddenFilter,
   isEverything,
+  type ArchiveEntry,
   type Bounds,
   type CmapName,
   type Column,
@@ -22,6 +25,7 @@ import {
   type Selection,
   type Stats,
   type TileId,
+  type TileJson,
   type ValueBin,
 } from "../core/index.js";
 
@@ -82,6 +86,11 @@ export interface RowList {
   readonly problem: string | null;
 }
 
+export interface OpenArchive {
+  readonly entry: ArchiveEntry;
+  readonly about: TileJson;
+}
+
 export interface Problem {
   readonly title: string;
   readonly detail: string;
@@ -89,6 +98,10 @@ export interface Problem {
 }
 
 export const datasets = signal<readonly DatasetEntry[]>([]);
+/** Tiles that were made before: a picture, without points to ask for. */
+export const archives = signal<readonly ArchiveEntry[]>([]);
+/** The archive that is open, in place of a dataset. */
+export const archive = signal<OpenArchive | null>(null);
 export const stats = signal<Stats | null>(null);
 /** The column that makes the categories, as asked for: `none` for totals, null for the dataset's own. */
 export const colourBy = signal<string | null>(null);
@@ -117,6 +130,8 @@ export const showingMarkers = signal(false);
 export const playing = signal<string | null>(null);
 /** What the map's colours mean at its zoom. */
 export const shading = signal<Shading | null>(null);
+/** News that nobody has to act on, shown for a while; empty for none. */
+export const notice = signal("");
 /** Said to screen readers, politely. */
 export const announcement = signal("");
 
@@ -127,6 +142,9 @@ export const visiblePlanes = computed<readonly boolean[]>(() => {
   const hidden = new Set(selection.value.hidden);
   return (stats.value?.categories ?? []).map((category) => !hidden.has(categoryKey(category)));
 });
+
+/** The whole selection as CQL2, hidden categories included: for what sees rows. */
+export const rowFilter = computed(() => and(answer.value?.filter, hiddenFilter(selection.value, byColumn.value, stats.value?.categories ?? [])));
 
 export const isFiltered = computed(() => !isEverything(selection.value));
 

@@ -77,12 +77,29 @@ export class TileSet {
   #refining = false;
   #styleFor: ((source: Source) => Shading) | null = null;
 
+  #version: string;
+
   constructor(
     readonly dataset: Dataset,
-    readonly version: string,
+    version: string,
     readonly events: TileSetEvents,
     readonly subject: Subject = { by: null, measure: null },
-  ) {}
+  ) {
+    this.#version = version;
+  }
+
+  /** Of the data that is asked for. */
+  get version(): string {
+    return this.#version;
+  }
+
+  /** The data has another version. Stale tiles are asked for again and stay on screen until then; all colours are, since they follow from all points. */
+  changed(version: string, isStale: (id: TileId) => boolean): void {
+    this.#version = version;
+    this.#cache.forget(({ id }) => isStale(id));
+    for (const key of this.#distributions.keys()) if (key.startsWith(DISTRIBUTION)) this.#distributions.delete(key);
+    this.#restart();
+  }
 
   /** The tiles in view, nearest to the middle first. All of one zoom. */
   want(wanted: readonly Wanted[]): void {
@@ -105,15 +122,22 @@ export class TileSet {
 
   #switch(filter: string): void {
     this.#nextFilter = null;
+    this.#filter = filter;
+    this.#since = performance.now();
+    this.#restart();
+  }
+
+  /** Aborts what is on its way, and asks for what is missing now. */
+  #restart(): void {
     this.#generation.abort();
     this.#generation = new AbortController();
     this.#running.clear();
     this.#failed.clear();
     this.#refining = false;
-    this.#filter = filter;
-    this.#since = performance.now();
     this.#pump();
-    this.events.onChange();
+    // Where nothing of it has come yet, the screen stays as it is: drawing it anew would cost a frame.
+    const isHere = ({ id }: Wanted): boolean => this.#cache.peek(this.#tileKey(id, this.#filter)) !== undefined;
+    if (this.#distributions.has(this.#distributionKey(this.#zoom, this.#filter)) || this.#wanted.some(isHere)) this.events.onChange();
   }
 
   /** New colours: no request. */
@@ -251,13 +275,13 @@ export class TileSet {
 
   #fetchTile(id: TileId, filter: string, signal: AbortSignal): Promise<CountTile> {
     const { by, measure } = this.subject;
-    const query = { ...(filter ? { filter } : {}), v: this.version };
+    const query = { ...(filter ? { filter } : {}), v: this.#version };
     return measure ? this.dataset.valueTile(id, measure, query, signal) : this.dataset.countTile(id, { ...query, ...(by ? { by } : {}) }, signal);
   }
 
   async #fetchLegend(zoom: number, filter: string, signal: AbortSignal): Promise<{ source: Source; quality: Quality }> {
     const { by, measure } = this.subject;
-    const query = { zoom, ...(filter ? { filter } : {}), v: this.version };
+    const query = { zoom, ...(filter ? { filter } : {}), v: this.#version };
     if (measure) {
       const legend = await this.dataset.valueLegend({ ...query, ...measure }, signal);
       return { source: legend, quality: legend.quality ?? "exact" };
@@ -300,9 +324,12 @@ export class TileSet {
   }
 
   #distributionKey(zoom: number, filter: string): string {
-    return `distribution/${zoom}?${filter}`;
+    return `${DISTRIBUTION}${zoom}?${filter}`;
   }
 }
+
+/** How the keys of a filter's own distributions begin. */
+const DISTRIBUTION = "distribution/";
 
 /** Two screens of tiles. */
 const LATEST_MAX = 128;

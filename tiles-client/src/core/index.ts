@@ -2,6 +2,7 @@
 
 export * from "./client.js";
 export * from "./cmaps.js";
+export * from "./events.js";
 export * from "./filter.js";
 export * from "./latest.js";
 export * from "./mercator.js";

@@ -47,26 +47,29 @@ export interface Steps {
 
 export class Shading {
   readonly steps: Steps;
-  readonly #table: Uint32Array;
+  /** Of the first totals. Made when a tile is painted here: a graphics card needs the steps only. */
+  #table: Uint32Array | null = null;
 
   constructor(
     readonly scale: Scale,
     readonly style: Style,
   ) {
     this.steps = stepsOf(scale, style);
-    this.#table = new Uint32Array(Math.min(TABLE_SIZE, scale.max + 1));
-    let k = -1;
-    for (let total = 1; total < this.#table.length; total++) {
-      while (k + 1 < this.steps.totals.length && (this.steps.totals[k + 1] ?? 0) <= total) k++;
-      this.#table[total] = this.steps.values[Math.max(0, k)] ?? 0;
-    }
+  }
+
+  #tableOfSteps(): Uint32Array {
+    if (this.#table) return this.#table;
+    const { totals, values } = this.steps;
+    const table = new Uint32Array(Math.min(TABLE_SIZE, this.scale.max + 1));
+    // From step to step, each a run of equal values.
+    table.fill(values[0] ?? 0, 1);
+    for (let k = 0; k < totals.length; k++) table.fill(values[k] ?? 0, Math.min(table.length, totals[k] ?? 0));
+    return (this.#table = table);
   }
 
   /** The packed colour of a total: for categories only its alpha (top byte) means something. */
   value(total: number): number {
     if (total <= 0) return 0;
-    const known = this.#table[total];
-    if (known !== undefined) return known;
     const { totals, values } = this.steps;
     let low = 0;
     let high = totals.length;
@@ -88,41 +91,53 @@ export class Shading {
 
   #paintCategories(tile: CountTile, pixels: Uint32Array, style: CategoricalStyle): void {
     const plane = tile.size * tile.size;
-    const data = tile.data;
+    const { data } = tile;
+    const table = this.#tableOfSteps();
     const planes = visiblePlanes(tile, style.visible);
-    const bases = planes.map((c) => c * plane);
-    const reds = Float64Array.from(planes, (c) => style.colors[c]?.[0] ?? 0);
-    const greens = Float64Array.from(planes, (c) => style.colors[c]?.[1] ?? 0);
-    const blues = Float64Array.from(planes, (c) => style.colors[c]?.[2] ?? 0);
-    const offsets = Uint32Array.from(bases);
+    const offsets = Uint32Array.from(planes, (c) => c * plane);
+    const [reds, greens, blues] = ([0, 1, 2] as const).map((channel) => Float64Array.from(planes, (c) => style.colors[c]?.[channel] ?? 0)) as [Float64Array, Float64Array, Float64Array];
+    const pure = Uint32Array.from(planes, (_, k) => ((blues[k] as number) << 16) | ((greens[k] as number) << 8) | (reds[k] as number));
     for (let p = 0; p < plane; p++) {
       let total = 0;
+      let only = -1;
+      for (let k = 0; k < offsets.length; k++) {
+        const count = data[(offsets[k] as number) + p] as number;
+        if (count === 0) continue;
+        only = total === 0 ? k : -1;
+        total += count;
+      }
+      if (total === 0) {
+        pixels[p] = 0;
+        continue;
+      }
+      const alpha = (total < table.length ? (table[total] as number) : this.value(total)) & 0xff000000;
+      if (only >= 0) {
+        // Most pixels have points of one category, whose colour needs no mixing.
+        pixels[p] = (alpha | (pure[only] as number)) >>> 0;
+        continue;
+      }
       let red = 0;
       let green = 0;
       let blue = 0;
       for (let k = 0; k < offsets.length; k++) {
         const count = data[(offsets[k] as number) + p] as number;
-        if (count === 0) continue;
-        total += count;
         red += count * (reds[k] as number);
         green += count * (greens[k] as number);
         blue += count * (blues[k] as number);
       }
-      pixels[p] =
-        total === 0
-          ? 0
-          : ((this.value(total) & 0xff000000) | (((blue / total) | 0) << 16) | (((green / total) | 0) << 8) | ((red / total) | 0)) >>> 0;
+      pixels[p] = (alpha | (((blue / total) | 0) << 16) | (((green / total) | 0) << 8) | ((red / total) | 0)) >>> 0;
     }
   }
 
   #paintRamp(tile: CountTile, pixels: Uint32Array, visible: readonly boolean[]): void {
     const plane = tile.size * tile.size;
-    const data = tile.data;
+    const { data } = tile;
+    const table = this.#tableOfSteps();
     const offsets = Uint32Array.from(visiblePlanes(tile, visible), (c) => c * plane);
     for (let p = 0; p < plane; p++) {
       let total = 0;
       for (let k = 0; k < offsets.length; k++) total += data[(offsets[k] as number) + p] as number;
-      pixels[p] = this.value(total);
+      pixels[p] = total < table.length ? (table[total] as number) : this.value(total);
     }
   }
 }

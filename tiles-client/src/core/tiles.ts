@@ -65,6 +65,15 @@ export class TileCache {
     this.#bytes = 0;
   }
 
+  /** Drops the tiles for which a test is true. */
+  forget(test: (tile: CountTile) => boolean): void {
+    for (const [key, tile] of this.#tiles) {
+      if (!test(tile)) continue;
+      this.#tiles.delete(key);
+      this.#bytes -= tile.bytes;
+    }
+  }
+
   #start(key: string, load: (signal: AbortSignal) => Promise<CountTile>): Pending {
     const controller = new AbortController();
     const pending: Pending = {

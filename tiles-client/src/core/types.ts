@@ -9,8 +9,20 @@ export interface DatasetEntry {
   readonly bounds: Bounds;
 }
 
+/** Tiles that were made before, and are served as they are. */
+export interface ArchiveEntry {
+  readonly name: string;
+  readonly title?: string | null;
+  /** `png`, `jpg`, `webp`, `avif`, or `pbf` for vector tiles. */
+  readonly format: string;
+  readonly minzoom: number;
+  readonly maxzoom: number;
+  readonly data_version: string;
+}
+
 export interface Catalog {
   readonly datasets: readonly DatasetEntry[];
+  readonly archives?: readonly ArchiveEntry[];
 }
 
 export type ColumnType = "integer" | "float" | "boolean" | "text" | "timestamp";
@@ -58,6 +70,8 @@ export interface TileJson {
   readonly bounds: Bounds;
   readonly center?: readonly [number, number, number];
   readonly attribution?: string;
+  readonly description?: string;
+  readonly format?: string;
   readonly tileSize?: number;
 }
 

@@ -6,7 +6,7 @@
 
 import type { CustomLayerInterface, CustomRenderMethodInput, Map as MapLibreMap } from "maplibre-gl";
 import type { TileId } from "../core/mercator.js";
-import type { Shading } from "../core/shader.js";
+import type { Shading, Style } from "../core/shader.js";
 import type { CountTile } from "../core/tile.js";
 
 /**
@@ -110,7 +110,7 @@ export class CountLayer implements CustomLayerInterface {
   readonly renderingMode = "2d";
   readonly #options: CountLayerOptions;
   readonly #textures = new Map<CountTile, WebGLTexture>();
-  readonly #steps = new Map<Shading, WebGLTexture>();
+  readonly #steps = new Map<Shading, { readonly texture: WebGLTexture; readonly colors: Float32Array }>();
   #program: Program | null = null;
   #corners: WebGLBuffer | null = null;
   #array: WebGLVertexArrayObject | null = null;
@@ -149,7 +149,8 @@ export class CountLayer implements CustomLayerInterface {
   }
 
   onRemove(_map: MapLibreMap, gl: WebGL2RenderingContext): void {
-    for (const texture of [...this.#textures.values(), ...this.#steps.values()]) gl.deleteTexture(texture);
+    for (const texture of this.#textures.values()) gl.deleteTexture(texture);
+    for (const { texture } of this.#steps.values()) gl.deleteTexture(texture);
     this.#textures.clear();
     this.#steps.clear();
     gl.deleteBuffer(this.#corners);
@@ -205,27 +206,22 @@ export class CountLayer implements CustomLayerInterface {
     if (!this.#program) return;
     const { uniform } = this.#program;
     gl.activeTexture(gl.TEXTURE1);
-    let texture = this.#steps.get(shading);
-    const size = Math.min(shading.steps.totals.length, STEPS_MAX);
-    if (texture) gl.bindTexture(gl.TEXTURE_2D, texture);
+    const { steps, style } = shading;
+    const size = Math.min(steps.totals.length, STEPS_MAX);
+    let held = this.#steps.get(shading);
+    if (held) gl.bindTexture(gl.TEXTURE_2D, held.texture);
     else {
-      texture = gl.createTexture();
-      this.#steps.set(shading, texture);
+      held = { texture: gl.createTexture(), colors: colorsOf(style) };
+      this.#steps.set(shading, held);
       const table = new Uint32Array(2 * STEPS_MAX);
-      table.set(shading.steps.totals.subarray(0, size), 0);
-      table.set(shading.steps.values.subarray(0, size), STEPS_MAX);
-      gl.bindTexture(gl.TEXTURE_2D, texture);
+      table.set(steps.totals.subarray(0, size), 0);
+      table.set(steps.values.subarray(0, size), STEPS_MAX);
+      gl.bindTexture(gl.TEXTURE_2D, held.texture);
       exact(gl, gl.TEXTURE_2D);
       unpackPlainly(gl);
       gl.texImage2D(gl.TEXTURE_2D, 0, gl.R32UI, STEPS_MAX, 2, 0, gl.RED_INTEGER, gl.UNSIGNED_INT, table);
     }
-    const { style } = shading;
-    const colors = new Float32Array(4 * CATEGORIES_MAX);
-    for (let c = 0; c < CATEGORIES_MAX; c++) {
-      const rgb = style.kind === "categories" ? style.colors[c] : undefined;
-      colors.set([rgb?.[0] ?? 0, rgb?.[1] ?? 0, rgb?.[2] ?? 0, (style.visible[c] ?? true) ? 1 : 0], 4 * c);
-    }
-    gl.uniform4fv(uniform("u_colors[0]"), colors);
+    gl.uniform4fv(uniform("u_colors[0]"), held.colors);
     gl.uniform1i(uniform("u_step_count"), size);
     gl.uniform1i(uniform("u_ramp"), style.kind === "ramp" ? 1 : 0);
   }
@@ -251,12 +247,22 @@ export class CountLayer implements CustomLayerInterface {
       gl.deleteTexture(texture);
       this.#textures.delete(tile);
     }
-    for (const [shading, texture] of this.#steps) {
+    for (const [shading, { texture }] of this.#steps) {
       if (shadings.has(shading)) continue;
       gl.deleteTexture(texture);
       this.#steps.delete(shading);
     }
   }
+}
+
+/** Of all planes that there may be: red, green, blue, and 1 where it counts. */
+function colorsOf(style: Style): Float32Array {
+  const colors = new Float32Array(4 * CATEGORIES_MAX);
+  for (let c = 0; c < CATEGORIES_MAX; c++) {
+    const rgb = style.kind === "categories" ? style.colors[c] : undefined;
+    colors.set([rgb?.[0] ?? 0, rgb?.[1] ?? 0, rgb?.[2] ?? 0, (style.visible[c] ?? true) ? 1 : 0], 4 * c);
+  }
+  return colors;
 }
 
 /** World-to-clip for one tile, multiplied in doubles: in floats, tiles would swim beyond about zoom 18. */

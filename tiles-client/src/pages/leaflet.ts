@@ -1,6 +1,6 @@
 /**
  * The whole of what a Leaflet user needs: a plain tile layer of PNGs. The basemap, legend and total are a courtesy.
- * `?d=NAME` chooses the dataset, `?filter=` a CQL2 filter.
+ * `?d=NAME` chooses the dataset, `?filter=` a CQL2 filter, `?key=` is shown to a server that wants one.
  */
 
 import L from "leaflet";
@@ -14,7 +14,8 @@ show().catch((error: unknown) => {
 });
 
 async function show(): Promise<void> {
-  const client = new Client();
+  const key = query.get("key");
+  const client = new Client("", key);
   const { datasets } = await client.catalog();
   const name = query.get("d") ?? datasets[0]?.name;
   if (name === undefined) throw new Error("this server has no datasets");
@@ -37,7 +38,7 @@ async function show(): Promise<void> {
   }).addTo(map);
 
   // These lines are the point: tiles like any other tiles.
-  L.tileLayer(`/${encodeURIComponent(name)}/{z}/{x}/{y}{r}.png${queryString({ filter, v: stats.data_version })}`, {
+  L.tileLayer(`/${encodeURIComponent(name)}/{z}/{x}/{y}{r}.png${queryString({ filter, v: stats.data_version, key: key ?? undefined })}`, {
     minZoom: stats.zooms.min,
     maxZoom: Math.min(22, stats.zooms.max),
     noWrap: true,

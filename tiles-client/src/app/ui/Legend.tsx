@@ -1,5 +1,6 @@
 /** The categories: what the colours mean, how many points of each are in view, and which of them are drawn. */
 
+import { useComputed } from "@preact/signals";
 import { categoryKey, valueOf, type Category, type Scale } from "../../core/index.js";
 import type { Controller } from "../controller.js";
 import { compact, count, measured, title } from "../format.js";
@@ -62,6 +63,7 @@ function byCount(categories: readonly Category[]): { category: Category; c: numb
 
 export function Legend({ controller }: { controller: Controller }) {
   const stats = state.stats.value;
+  const hidden = new Set(useComputed(() => state.selection.value.hidden).value);
   if (!stats) return null;
   if (stats.by === null || stats.categories.length === 0) {
     return (
@@ -70,7 +72,6 @@ export function Legend({ controller }: { controller: Controller }) {
       </section>
     );
   }
-  const hidden = new Set(state.selection.value.hidden);
   const counts = state.categoryCounts.value;
   const ghosts = state.categoryGhosts.value;
   const top = Math.max(1, ...(counts ?? [1]), ...(ghosts ?? [1]));

@@ -1,5 +1,6 @@
 /** What floats over the map: tools, the progress line, the count under the cursor, problems. */
 
+import { useEffect } from "preact/hooks";
 import type { Row, Stats } from "../../core/index.js";
 import type { Controller } from "../controller.js";
 import { cell, count, number, timeFull, title } from "../format.js";
@@ -128,6 +129,24 @@ export function ProblemBanner() {
         </button>
       )}
       <IconButton icon="close" label="Dismiss" onClick={() => (state.problem.value = null)} />
+    </div>
+  );
+}
+
+/** News stays for so long: time to read a line twice. */
+const NOTICE_MS = 8000;
+
+export function Notice() {
+  const text = state.notice.value;
+  useEffect(() => {
+    if (text === "") return;
+    const timer = setTimeout(() => (state.notice.value = ""), NOTICE_MS);
+    return () => clearTimeout(timer);
+  }, [text]);
+  // Always there: screen readers tell only what changes inside it.
+  return (
+    <div class={`notice${text ? " is-shown" : ""}`} role="status">
+      {text}
     </div>
   );
 }

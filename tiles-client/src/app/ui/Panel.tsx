@@ -4,6 +4,7 @@ import { useSignal } from "@preact/signals";
 import type { Controller } from "../controller.js";
 import { compact, count, duration, percent, title } from "../format.js";
 import * as state from "../state.js";
+import { Archive } from "./Archive.js";
 import { Icon, IconButton } from "./icons.js";
 import { Legend } from "./Legend.js";
 import { LookControls } from "./Look.js";
@@ -12,47 +13,63 @@ import { ValuesChart } from "./ValuesChart.js";
 
 export function Panel({ controller }: { controller: Controller }) {
   const raised = useSignal(false);
-  const charts = state.charts.value;
-  const folded = charts.filter(({ open }) => !open);
+  const { value: archive } = state.archive;
   return (
     <aside class={`panel${raised.value ? " is-raised" : ""}`} aria-label="Dataset and filters">
       <button type="button" class="sheet-handle" aria-expanded={raised.value} aria-label={raised.value ? "Lower the panel" : "Raise the panel"} onClick={() => (raised.value = !raised.value)} />
       <Head controller={controller} />
       <div class="panel-body">
-        <Summary controller={controller} />
-        <Legend controller={controller} />
-        {charts.some(({ open }) => open) && <p class="charts-note">Charts follow the view, each without its own brush.</p>}
-        {charts.filter(({ open }) => open).map((chart) => (chart.kind === "range" ? <RangeChart key={chart.column.name} chart={chart} controller={controller} /> : <ValuesChart key={chart.column.name} chart={chart} controller={controller} />))}
-        {folded.length > 0 && (
-          <section class="card" aria-label="More columns">
-            <header class="card-head">
-              <h3>More columns</h3>
-            </header>
-            <div class="chips">
-              {folded.map(({ column }) => (
-                <button key={column.name} type="button" class="chip" onClick={() => controller.chart(column.name, { open: true })}>
-                  {title(column.name)}
-                </button>
-              ))}
-            </div>
-          </section>
+        {archive ? (
+          <Archive archive={archive} />
+        ) : (
+          <>
+            <Summary controller={controller} />
+            <Legend controller={controller} />
+            <Charts controller={controller} />
+            <LookControls controller={controller} />
+            <Exports controller={controller} />
+          </>
         )}
-        <LookControls controller={controller} />
-        <Exports controller={controller} />
       </div>
     </aside>
   );
 }
 
+function Charts({ controller }: { controller: Controller }) {
+  const charts = state.charts.value;
+  if (!state.stats.value) return null;
+  const folded = charts.filter(({ open }) => !open);
+  return (
+    <>
+      {charts.some(({ open }) => open) && <p class="charts-note">Charts follow the view, each without its own brush.</p>}
+      {charts.filter(({ open }) => open).map((chart) => (chart.kind === "range" ? <RangeChart key={chart.column.name} chart={chart} controller={controller} /> : <ValuesChart key={chart.column.name} chart={chart} controller={controller} />))}
+      {folded.length > 0 && (
+        <section class="card" aria-label="More columns">
+          <header class="card-head">
+            <h3>More columns</h3>
+          </header>
+          <div class="chips">
+            {folded.map(({ column }) => (
+              <button key={column.name} type="button" class="chip" onClick={() => controller.chart(column.name, { open: true })}>
+                {title(column.name)}
+              </button>
+            ))}
+          </div>
+        </section>
+      )}
+    </>
+  );
+}
+
 function Head({ controller }: { controller: Controller }) {
-  const stats = state.stats.value;
-  const all = state.datasets.value;
+  const open = state.stats.value ?? state.archive.value?.entry;
+  const all = [...state.datasets.value, ...state.archives.value];
   const dark = state.theme.value === "dark";
   return (
     <header class="panel-head">
       {all.length > 1 ? (
         <label class="chooser">
-          <select aria-label="Dataset" value={stats?.name ?? ""} onChange={(event) => void controller.open(event.currentTarget.value, "fresh")}>
+          <select aria-label="Dataset" value={open?.name ?? ""} onChange={(event) => void controller.open(event.currentTarget.value, "fresh")}>
             {all.map(({ name, title: text }) => (
               <option key={name} value={name}>
                 {text ?? title(name)}
@@ -62,7 +79,7 @@ function Head({ controller }: { controller: Controller }) {
           <Icon name="chevron" />
         </label>
       ) : (
-        <h1 class="chooser">{stats ? (stats.title ?? title(stats.name)) : "pointillist"}</h1>
+        <h1 class="chooser">{open ? (open.title ?? title(open.name)) : "pointillist"}</h1>
       )}
       <IconButton icon="undo" label="Undo (Ctrl+Z)" disabled={!state.canUndo.value} onClick={() => controller.undo()} />
       <IconButton icon="redo" label="Redo (Ctrl+Shift+Z)" disabled={!state.canRedo.value} onClick={() => controller.redo()} />
@@ -74,7 +91,7 @@ function Head({ controller }: { controller: Controller }) {
 function Summary({ controller }: { controller: Controller }) {
   const stats = state.stats.value;
   const selected = state.selectedInView.value;
-  if (!stats) return <div class="summary is-loading"><div class="total">…</div><div class="muted">Opening the dataset</div></div>;
+  if (!stats) return <div class="summary is-loading"><div class="total">…</div><div class="muted">{state.problem.value ? "Nothing is open." : "Opening the dataset"}</div></div>;
   const anywhere = state.answer.value?.selected_total;
   const empty = selected === 0;
   return (

@@ -3,13 +3,13 @@
  * clear. The same by keyboard, through two sliders. Redraws on every signal that it reads, straight to its canvas.
  */
 
-import { useSignal, useSignalEffect } from "@preact/signals";
-import { useRef } from "preact/hooks";
+import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
 import type { RangeBrush } from "../../core/index.js";
 import type { Controller } from "../controller.js";
 import { binLabel, columnValue, count, position, title, valueAt } from "../format.js";
 import * as state from "../state.js";
-import { axisOf, drawBars, rangeBins, suggestsLog, type Axis } from "./bars.js";
+import { axisOf, drawBars, inkOf, isAxisOf, rangeBins, suggestsLog, watchSize, type Axis, type CanvasSize } from "./bars.js";
 import { Card } from "./Card.js";
 import { Player } from "./Player.js";
 import { ticksOf } from "./ticks.js";
@@ -26,43 +26,52 @@ interface Drag {
   readonly brush: readonly [number, number];
   /** The values at its ends when the drag began. */
   readonly given: RangeBrush | null;
+  /** Where the chart was. */
+  readonly box: DOMRect | null;
 }
 
 export function RangeChart({ chart, controller }: { chart: state.Chart; controller: Controller }) {
   const { column } = chart;
-  const canvas = useRef<HTMLCanvasElement>(null);
   const surface = useRef<HTMLDivElement>(null);
   const drag = useRef<Drag | null>(null);
   const hoverBin = useSignal<number | null>(null);
 
-  const bins = rangeBins(state.answer.value?.histograms[column.name]);
-  const ghosts = rangeBins(state.ghosts.value[column.name]);
-  const axis = axisOf(bins.length > 0 ? bins : ghosts);
-  const logCounts = chart.logCounts ?? suggestsLog(ghosts.length > 0 ? ghosts : bins);
-  const given = state.selection.value.brushes[column.name];
+  // An answer of a drag changes counts only: the canvas is drawn anew, and the markup stays as it is.
+  const shown = useComputed(() => {
+    const bins = rangeBins(state.answer.value?.histograms[column.name]);
+    return bins.length > 0 ? bins : rangeBins(state.ghosts.value[column.name]);
+  });
+  const former = useRef(axisOf([]));
+  const axisNow = useComputed(() => (former.current = isAxisOf(former.current, shown.value) ? former.current : axisOf(shown.value)));
+  const axis = axisNow.value;
+  // Another column's brush is none of this chart's business.
+  const given = useComputed(() => state.selection.value.brushes[column.name]).value;
+  const logCounts = useComputed(() => {
+    const ghosts = rangeBins(state.ghosts.value[column.name]);
+    const now = state.charts.value.find((other) => other.column.name === column.name) ?? chart;
+    return now.logCounts ?? suggestsLog(ghosts.length > 0 ? ghosts : shown.value);
+  });
   const brush = given?.kind === "range" ? sharesOf(given, axis) : null;
 
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const size = useSignal<CanvasSize>({ width: 0, height: 0, ratio: 1 });
+  useEffect(() => watchSize(canvas.current, (now) => (size.value = now)), []);
   useSignalEffect(() => {
-    // Read again here, so that a frame of a drag redraws the canvas without rendering the component's markup anew.
-    const now = state.charts.value.find((other) => other.column.name === column.name) ?? chart;
-    const histogram = rangeBins(state.answer.value?.histograms[column.name]);
-    const before = rangeBins(state.ghosts.value[column.name]);
     const chosen = state.selection.value.brushes[column.name];
-    const shown = histogram.length > 0 ? histogram : before;
     const input = {
-      bins: shown,
-      ghosts: before,
+      bins: shown.value,
+      ghosts: rangeBins(state.ghosts.value[column.name]),
       visible: state.visiblePlanes.value,
-      logCounts: now.logCounts ?? suggestsLog(before.length > 0 ? before : shown),
-      brush: chosen?.kind === "range" ? sharesOf(chosen, axisOf(shown)) : null,
+      logCounts: logCounts.value,
+      brush: chosen?.kind === "range" ? sharesOf(chosen, axisNow.value) : null,
       hoverBin: hoverBin.value,
     };
-    void state.theme.value;
-    if (canvas.current) drawBars(canvas.current, input);
+    if (canvas.current) drawBars(canvas.current, size.value, inkOf(state.theme.value), input);
   });
 
   const share = (event: PointerEvent): number => {
-    const box = surface.current?.getBoundingClientRect();
+    // Where a drag began it also goes on: asking again would lay out the page in the middle of a frame.
+    const box = drag.current?.box ?? surface.current?.getBoundingClientRect();
     return box && box.width > 0 ? Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)) : 0;
   };
 
@@ -79,7 +88,7 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
     surface.current?.setPointerCapture(event.pointerId);
     const at = share(event);
     const kind = !brush ? "new" : Math.abs(at - brush[0]) < GRIP ? "lo" : Math.abs(at - brush[1]) < GRIP ? "hi" : at > brush[0] && at < brush[1] ? "move" : "new";
-    drag.current = { kind, from: at, brush: brush ?? [at, at], given: given?.kind === "range" ? given : null };
+    drag.current = { kind, from: at, brush: brush ?? [at, at], given: given?.kind === "range" ? given : null, box: surface.current?.getBoundingClientRect() ?? null };
     controller.settle();
     hoverBin.value = null;
   };
@@ -129,7 +138,7 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
   const last = axis.bins[axis.bins.length - 1]?.hi ?? 1;
   const span = last - first;
   const name = title(column.name);
-  const hovered = hoverBin.value === null ? undefined : bins[hoverBin.value];
+  const hovered = hoverBin.value === null ? undefined : shown.value[hoverBin.value];
   const describe = (at: number): string => columnValue(axis.value(at), column, span);
   const note = hovered
     ? `${binLabel(hovered, column, span)}  ·  ${count(state.visibleCount(hovered, state.visiblePlanes.value))}`
@@ -157,7 +166,7 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
               log x
             </button>
           )}
-          <button type="button" class="text-button" aria-pressed={logCounts} aria-label={`${name}: logarithmic counts`} onClick={() => controller.chart(column.name, { logCounts: !logCounts })}>
+          <button type="button" class="text-button" aria-pressed={logCounts.value} aria-label={`${name}: logarithmic counts`} onClick={() => controller.chart(column.name, { logCounts: !logCounts.value })}>
             log y
           </button>
         </>

@@ -15,7 +15,7 @@ export function Rows({ controller }: { controller: Controller }) {
       <header class="card-head">
         <h3>{heading}</h3>
         <span class="card-note">{list.total > list.rows.length && list.rows.length > 0 ? `the first ${count(list.rows.length)}` : ""}</span>
-        <IconButton icon="close" label="Close the rows" onClick={() => controller.closeRows()} />
+        <IconButton icon="close" label="Close the rows" onClick={() => controller.pointer.closeRows()} />
       </header>
       {list.problem && <p class="muted">{list.problem}</p>}
       {list.rows.length > 0 && (

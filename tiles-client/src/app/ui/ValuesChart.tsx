@@ -1,5 +1,6 @@
 /** The most frequent values of a text column: click for only this one, shift-click to add or remove, search for others. */
 
+import { useComputed } from "@preact/signals";
 import type { BrushValue, ValueBin } from "../../core/index.js";
 import type { Controller } from "../controller.js";
 import { compact, count, title } from "../format.js";
@@ -18,7 +19,7 @@ export function ValuesChart({ chart, controller }: { chart: state.Chart; control
   const histogram = state.answer.value?.histograms[column.name];
   const bins = valueBins(histogram?.bins).slice(0, ROWS_MAX);
   const ghosts = new Map(valueBins(state.ghosts.value[column.name]?.bins).map((bin) => [bin.value, state.visibleCount(bin, visible)]));
-  const given = state.selection.value.brushes[column.name];
+  const given = useComputed(() => state.selection.value.brushes[column.name]).value;
   const chosen = given?.kind === "values" ? given.values : [];
   // A chosen value stays in sight when the others push it off the list.
   const listed: ValueBin[] = [...bins, ...chosen.filter((value) => !bins.some((bin) => bin.value === value)).map((value) => ({ value, count: 0 }))];

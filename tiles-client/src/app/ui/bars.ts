@@ -5,7 +5,7 @@
 
 import type { Histogram, RangeBin } from "../../core/index.js";
 import { position } from "../format.js";
-import { visibleCount } from "../state.js";
+import { visibleCount, type Theme } from "../state.js";
 
 export interface Axis {
   readonly bins: readonly { readonly lo: number; readonly hi: number }[];
@@ -54,6 +54,11 @@ export function axisOf(bins: readonly RangeBin[]): Axis {
   };
 }
 
+/** Whether an axis has these bins; counts don't matter. */
+export function isAxisOf({ bins }: Axis, others: readonly RangeBin[]): boolean {
+  return bins.length === others.length && bins.every(({ lo, hi }, k) => lo === position(others[k]?.lo ?? null, 0) && hi === position(others[k]?.hi ?? null, 0));
+}
+
 /** Bins with points from which a single tall one is worth a logarithm, and the share of all points that makes it tall. */
 const TALL_AMONG = 8;
 const TALL_SHARE = 0.5;
@@ -75,18 +80,54 @@ export interface BarsInput {
   readonly hoverBin: number | null;
 }
 
-export function drawBars(canvas: HTMLCanvasElement, { bins, ghosts, visible, logCounts, brush, hoverBin }: BarsInput): void {
-  const { clientWidth: width, clientHeight: height } = canvas;
-  const ratio = window.devicePixelRatio || 1;
+/** CSS pixels, and how many of the screen's make one. */
+export interface CanvasSize {
+  readonly width: number;
+  readonly height: number;
+  readonly ratio: number;
+}
+
+/** Tells an element's size now and whenever it changes: reading it in every frame would lay out the page there and then. */
+export function watchSize(element: HTMLElement | null, tell: (size: CanvasSize) => void): () => void {
+  if (!element) return () => undefined;
+  const observer = new ResizeObserver(([entry]) => {
+    if (entry) tell({ width: entry.contentRect.width, height: entry.contentRect.height, ratio: window.devicePixelRatio || 1 });
+  });
+  observer.observe(element);
+  return () => observer.disconnect();
+}
+
+/** Colours and type of a theme. */
+export interface Ink {
+  readonly ghost: string;
+  readonly bar: string;
+  readonly off: string;
+  readonly hover: string;
+  readonly note: string;
+  readonly font: string;
+}
+
+const inks = new Map<Theme, Ink>();
+
+/** The style sheet's colours of the theme that is on, read once. */
+export function inkOf(theme: Theme): Ink {
+  const held = inks.get(theme);
+  if (held) return held;
+  const style = getComputedStyle(document.documentElement);
+  const read = (name: string): string => style.getPropertyValue(name);
+  const ink = { ghost: read("--bar-ghost"), bar: read("--bar"), off: read("--bar-off"), hover: read("--bar-hover"), note: read("--ink-2"), font: `11px ${read("--font")}` };
+  // Before the page has put the theme on, these are the other one's.
+  if (document.documentElement.dataset["theme"] === theme) inks.set(theme, ink);
+  return ink;
+}
+
+export function drawBars(canvas: HTMLCanvasElement, { width, height, ratio }: CanvasSize, ink: Ink, { bins, ghosts, visible, logCounts, brush, hoverBin }: BarsInput): void {
   if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
   }
   const context = canvas.getContext("2d");
   if (!context || width === 0) return;
-  const style = getComputedStyle(canvas);
-  const ink = (name: string): string => style.getPropertyValue(name);
-  const [ghostInk, barInk, offInk, hoverInk] = [ink("--bar-ghost"), ink("--bar"), ink("--bar-off"), ink("--bar-hover")];
 
   const counts = bins.map((bin) => visibleCount(bin, visible));
   const before = ghosts.length === bins.length ? ghosts.map((bin) => visibleCount(bin, visible)) : counts;
@@ -106,14 +147,14 @@ export function drawBars(canvas: HTMLCanvasElement, { bins, ghosts, visible, log
     context.fillRect(k * step, height - tall, step - gap, tall);
   };
   for (let k = 0; k < bins.length; k++) {
-    bar(k, before[k] ?? 0, 1, ghostInk);
+    bar(k, before[k] ?? 0, 1, ink.ghost);
     const middle = (k + 0.5) / bins.length;
     const inside = !brush || (middle >= brush[0] && middle <= brush[1]);
-    bar(k, counts[k] ?? 0, zoom, k === hoverBin ? hoverInk : inside ? barInk : offInk);
+    bar(k, counts[k] ?? 0, zoom, k === hoverBin ? ink.hover : inside ? ink.bar : ink.off);
   }
   if (zoom > 1) {
-    context.font = `11px ${style.fontFamily}`;
-    context.fillStyle = ink("--ink-2");
+    context.font = ink.font;
+    context.fillStyle = ink.note;
     context.textBaseline = "top";
     context.fillText(`×${zoom}`, 2, 1);
   }

@@ -1,0 +1,172 @@
+/** The dashboard on other servers: one that wants a key, one whose data grows, one that has archives only, one with strays at (0, 0). */
+
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client } from "../src/core/index.js";
+import { expect, test, type Dashboard } from "./fixture.js";
+import { pointillist, serve, type Server } from "./serving.js";
+
+let folder = "";
+const servers: Server[] = [];
+
+test.beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "pointillist-servers-"));
+});
+
+test.afterEach(() => {
+  for (const server of servers.splice(0)) server.stop();
+});
+
+test.afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function started(...args: string[]): Promise<Server> {
+  const server = await serve(folder, ...args);
+  servers.push(server);
+  return server;
+}
+
+/** Points in a square of a degree around a place, deterministic. */
+function around(lon: number, lat: number, count: number, kind: string): string {
+  const share = (k: number, prime: number): number => ((k * prime) % 1009) / 1009 - 0.5;
+  return Array.from({ length: count }, (_, k) => `${(lon + share(k + 1, 353)).toFixed(5)},${(lat + share(k + 1, 617)).toFixed(5)},${kind},${(k % 97) + 1}\n`).join("");
+}
+
+function dataset(name: string, rows: string): void {
+  writeFileSync(join(folder, `${name}.csv`), `lon,lat,kind,size\n${rows}`);
+  pointillist(folder, "ingest", `${name}.csv`, "-o", name, "--name", name, "--category", "kind", "--force");
+}
+
+async function openAt(dashboard: Dashboard, server: Server, path: string): Promise<void> {
+  dashboard.origins.push(server.url);
+  await dashboard.page.goto(`${server.url}/${path}`);
+  await dashboard.idle();
+}
+
+const total = async ({ page }: Dashboard): Promise<string> => page.getByTestId("selected").innerText();
+
+test("a server that wants a key gets the page's with every request, and no link shows it that did not", async ({ dashboard }) => {
+  const { page } = dashboard;
+  dataset("secret", around(2.3, 48.8, 800, "a") + around(-3.7, 40.4, 400, "b"));
+  const [, key = "", hash = ""] = /key:\s+(\S+)\s+sha256:\s+(\S+)/.exec(pointillist(folder, "config", "key")) ?? [];
+  writeFileSync(join(folder, "keys.yaml"), `access:\n  anonymous: none\n  keys:\n    - {name: reader, sha256: ${hash}}\n`);
+  const server = await started("secret", "--config", "keys.yaml");
+
+  // Without it, the page says what to do.
+  dashboard.origins.push(server.url);
+  await page.goto(`${server.url}/`);
+  await expect(page.getByRole("alert")).toContainText("/?key=");
+  dashboard.expectErrors.push(/status of 401/);
+  expect((await page.goto(`${server.url}/?key=wrong`))?.status(), "a wrong key opens not even the page").toBe(401);
+
+  const asked: { url: string; key: string | undefined; shown: boolean }[] = [];
+  page.on("request", (request) => asked.push({ url: request.url(), key: request.headers()["x-api-key"], shown: request.url().includes(key) }));
+  await page.goto(`${server.url}/?key=${key}#at=4/45/0&markers=0`);
+  await dashboard.idle();
+  await expect.poll(() => total(dashboard)).toBe("1,200");
+  const surface = page.getByRole("slider", { name: "Size, from" });
+  await surface.focus();
+  await page.keyboard.press("Shift+ArrowRight");
+  await expect.poll(() => total(dashboard)).not.toBe("1,200");
+  await expect.poll(() => asked.some(({ url }) => url.includes("/events"))).toBe(true);
+  const data = asked.filter(({ url }) => url.includes("/secret/"));
+  for (const part of [".npy", "/crossfilter", "/stats", "/legend.json", "/events"]) expect(data.some(({ url }) => url.includes(part)), part).toBe(true);
+  expect(data.filter((request) => request.key !== key)).toEqual([]);
+  // Headers only: an address with the key would lie in logs. The page's own is as it was opened.
+  expect(asked.filter(({ url, shown }) => shown && !url.startsWith(`${server.url}/?key=`))).toEqual([]);
+  await expect.poll(() => page.url()).toContain("b.size=");
+  expect(page.url().split("#")[0]).toBe(`${server.url}/?key=${key}`);
+  expect(page.url().split("#")[1]).not.toContain(key);
+
+  // A link has no headers: the download carries the key.
+  await page.getByRole("button", { name: "Export" }).click();
+  const href = await page.getByRole("link", { name: "CSV" }).last().getAttribute("href");
+  expect((await fetch(`${server.url}${href}`)).status).toBe(200);
+  await page.goto(`${server.url}/ui/leaflet.html?key=${key}`);
+  await expect(page.locator("#legend strong")).toHaveText("1,200");
+  await expect(page.locator(".leaflet-tile-loaded").first()).toBeAttached();
+});
+
+test("rows that are appended show up by themselves: their tiles, the total, the histograms, a notice", async ({ dashboard }) => {
+  const { page } = dashboard;
+  dataset("grows", around(2.3, 48.8, 900, "a") + around(-74, 40.7, 600, "b"));
+  const server = await started("grows");
+  await openAt(dashboard, server, "#at=2.6/45/-55&markers=0");
+  await expect.poll(() => total(dashboard)).toBe("1,500");
+  const before = dashboard.requests.length;
+
+  writeFileSync(join(folder, "more.csv"), `lon,lat,kind,size\n${around(-74, 40.7, 250, "b")}`);
+  pointillist(folder, "append", "grows", "more.csv");
+  server.reload();
+  await expect(page.locator(".notice")).toHaveText("250 points more");
+  await expect.poll(() => total(dashboard)).toBe("1,750");
+  await dashboard.idle();
+  const tiles = dashboard.requests.slice(before).flatMap((request) => /\/grows\/(\d+\/\d+\/\d+)\.npy/.exec(request)?.[1] ?? []);
+  const zoom = Number(tiles[0]?.split("/")[0]);
+  const tileOf = (lon: number, lat: number): string => {
+    const y = 0.5 - Math.log(Math.tan(Math.PI / 4 + (lat * Math.PI) / 360)) / (2 * Math.PI);
+    return `${zoom}/${Math.floor((lon / 360 + 0.5) * 2 ** zoom)}/${Math.floor(y * 2 ** zoom)}`;
+  };
+  expect(tiles).toContain(tileOf(-74, 40.7));
+  expect(tiles, "nothing has changed around Paris").not.toContain(tileOf(2.3, 48.8));
+  expect(new Set(tiles).size, "a tile is asked for once").toBe(tiles.length);
+  // What is shown is what the API says now.
+  const answer = await new Client(server.url).dataset("grows").crossfilter({ bbox: null, zoom: 3, brushes: {}, columns: ["kind"] });
+  expect(answer.selected).toBe(1750);
+  await expect(page.locator(".legend li", { hasText: "b" }).locator(".value-count")).toHaveText("850");
+  await expect(page.locator(".notice")).not.toHaveClass(/is-shown/, { timeout: 15_000 });
+
+  // A value that was not there before is a category more: everything opens anew, where it was.
+  writeFileSync(join(folder, "new.csv"), `lon,lat,kind,size\n${around(2.3, 48.8, 40, "c")}`);
+  pointillist(folder, "append", "grows", "new.csv");
+  server.reload();
+  await expect(page.locator(".legend li", { hasText: "c" }).locator(".value-count")).toHaveText("40");
+  await expect.poll(() => total(dashboard)).toBe("1,790");
+  expect(page.url()).toContain("at=2.6/45/-55");
+});
+
+test("a server with archives only shows them as maps with what they say of themselves", async ({ dashboard }) => {
+  const { page } = dashboard;
+  dataset("cells", around(10, 50, 3000, "a") + around(-100, 40, 3000, "b"));
+  pointillist(folder, "prewarm", "cells", "--max-zoom", "4", "--backend", "cpu", "-o", "cells.pmtiles");
+  pointillist(folder, "prewarm", "cells", "--max-zoom", "3", "--backend", "cpu", "-o", "older.mbtiles");
+  const server = await started("cells.pmtiles", "older.mbtiles");
+  const { archives = [] } = await new Client(server.url).catalog();
+  expect(archives.length).toBe(2);
+  await openAt(dashboard, server, "");
+  const first = archives[0];
+  await expect(page.locator(".facts")).toContainText(`0 to ${first?.maxzoom}`);
+  await expect(page.getByRole("alert")).toHaveCount(0);
+  await expect.poll(() => dashboard.requests.filter((request) => request.includes(".png")).length).toBeGreaterThan(0);
+  await page.waitForFunction(() => (window.pointillist?.map as { loaded(): boolean }).loaded());
+  // Points are drawn: colours that are not the basemap's.
+  await expect
+    .poll(async () => {
+      const image = await dashboard.pixels();
+      const colours = new Set<number>();
+      for (let p = 0; p < image.data.length; p += 4) colours.add(((image.data[p] ?? 0) << 16) | ((image.data[p + 1] ?? 0) << 8) | (image.data[p + 2] ?? 0));
+      return colours.size;
+    })
+    .toBeGreaterThan(100);
+  const second = archives[1];
+  await page.getByLabel("Dataset", { exact: true }).selectOption(second?.name ?? "");
+  await expect(page.locator(".facts")).toContainText(`0 to ${second?.maxzoom}`);
+  await expect.poll(() => page.url()).toContain(`d=${second?.name}`);
+  await page.reload();
+  await expect(page.locator(".facts")).toContainText(`0 to ${second?.maxzoom}`);
+});
+
+test("the first view is where the points are, whatever lies at (0, 0); all of them are one click away", async ({ dashboard }) => {
+  const { page } = dashboard;
+  dataset("strays", around(-74, 40.7, 2000, "a") + "0,0,a,1\n".repeat(150) + around(-115, 36, 3, "a"));
+  const server = await started("strays");
+  await openAt(dashboard, server, "#markers=0");
+  await expect.poll(() => total(dashboard)).toBe("2,000");
+  const width = await page.evaluate(() => {
+    const bounds = (window.pointillist?.map as { getBounds(): { getEast(): number; getWest(): number } }).getBounds();
+    return bounds.getEast() - bounds.getWest();
+  });
+  expect(width, "degrees across: the points are one wide").toBeLessThan(5);
+  await page.getByRole("button", { name: "Show all points" }).click();
+  await expect.poll(() => total(dashboard)).toBe("2,153");
+});
