@@ -1,6 +1,7 @@
 //! `pointillist append`: more rows for a dataset, also while it is served.
 
 use super::ingest::{RowArgs, Terminal, summary_json, summary_text};
+use super::stores;
 use crate::ingest::append;
 use std::io::Write;
 use std::path::PathBuf;
@@ -33,7 +34,8 @@ pub struct AppendArgs {
 }
 
 pub fn run(args: AppendArgs) -> anyhow::Result<()> {
-    let mut options = args.rows.options(args.inputs, args.dataset.clone());
+    let fetched = stores::fetched(args.inputs)?;
+    let mut options = args.rows.options(fetched.inputs.clone(), args.dataset.clone());
     options.rejects = args.rejects;
     let summary = append(&args.dataset, &options, &Terminal)?;
     let mut stdout = std::io::stdout().lock();

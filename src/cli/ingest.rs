@@ -3,6 +3,7 @@
 //! Arguments, progress and the summary; the work is [`crate::ingest`]'s.
 
 use super::progress::{Progress, Unit};
+use super::stores;
 use crate::config::Size;
 use crate::dataset::PART_POINTS_MAX;
 use crate::dataset::manifest::MANIFEST_FILE;
@@ -10,6 +11,7 @@ use crate::dataset::write::Replace;
 use crate::filter::Expr;
 use crate::ingest::{ColumnWishes, Crs, DialectWishes, IngestOptions, Observer, Step, StepProgress, Summary, cache, ingest, preset};
 use crate::shade::Style;
+use crate::store::Store;
 use indicatif::{HumanBytes, HumanCount};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,13 +25,14 @@ use std::path::{Path, PathBuf};
   pointillist ingest points.csv -o points
   pointillist ingest 'cells/*.csv.gz' -o towers --preset opencellid
   pointillist ingest trips.parquet -o trips --lon pickup_x --lat pickup_y --category vendor --rejects rejects.csv
+  pointillist ingest s3://raw/2026/cells.parquet -o s3://maps/cells
   pointillist ingest fires.csv -o fires --style how=cbrt --style cmap=inferno --style spread=auto")]
 pub struct IngestArgs {
-    /// Files, folders, or patterns such as 'data/*.csv.gz'
+    /// Files, folders, or patterns such as 'data/*.csv.gz'; also s3://, gs://, az:// and http(s)://, which are downloaded first
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
 
-    /// Folder to make
+    /// Folder to make, or a place in a store, such as s3://maps/towers
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
 
@@ -168,7 +171,18 @@ impl RowArgs {
 }
 
 pub fn run(args: IngestArgs) -> anyhow::Result<()> {
-    let mut options = args.input.options(args.inputs, args.output);
+    let replace = if args.force { Replace::Dataset } else { Replace::Never };
+    // A dataset for a store is made here first, and its name is what the URL ends with.
+    let staged = if Store::is_url(&args.output) { Some(tempfile::tempdir()?) } else { None };
+    let output = match &staged {
+        None => args.output.clone(),
+        Some(folder) => {
+            super::upload::stored_is_free(&args.output, replace)?;
+            folder.path().join(stores::name_at(&args.output)?)
+        }
+    };
+    let fetched = stores::fetched(args.inputs)?;
+    let mut options = args.input.options(fetched.inputs.clone(), output);
     options.rejects = args.rejects;
     options.name = args.name;
     let style = match Style::parse(args.style.iter().map(|(name, value)| (name.as_str(), value.as_str()))) {
@@ -176,11 +190,15 @@ pub fn run(args: IngestArgs) -> anyhow::Result<()> {
         Err(error) => misused(error),
     };
     options.style = args.style.into_iter().collect();
-    options.replace = if args.force { Replace::Dataset } else { Replace::Never };
+    options.replace = replace;
     let summary = match ingest(&options, &Terminal) {
         Err(error) if error.is_usage() => misused(error),
         other => other?,
     };
+    if staged.is_some() {
+        stores::upload(&options.output, &args.output, replace)?;
+        options.output = args.output;
+    }
     let columns = &summary.manifest.columns;
     if let Some(by) = style.by.filter(|by| by != "none" && !columns.iter().any(|column| column.name == *by)) {
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
@@ -204,6 +222,11 @@ fn misused(error: impl std::fmt::Display) -> ! {
 /// The dataset that `path` means: the folder itself if it holds one, or else the raw files there, ingested into the cache
 /// folder the first time.
 pub fn dataset_folder(path: &Path, input: &InputArgs) -> anyhow::Result<PathBuf> {
+    if Store::is_url(path) && !stores::is_raw_file(path) {
+        return Ok(path.to_owned());
+    }
+    let downloaded = if Store::is_url(path) { Some(stores::downloaded_once(path)?) } else { None };
+    let path = downloaded.as_deref().unwrap_or(path);
     if path.join(MANIFEST_FILE).is_file() {
         return Ok(path.to_owned());
     }

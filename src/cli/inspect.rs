@@ -14,7 +14,7 @@ use std::path::PathBuf;
   pointillist inspect towers
   pointillist inspect towers --json | jq .columns")]
 pub struct InspectArgs {
-    /// The dataset's folder
+    /// The dataset's folder or URL
     pub path: PathBuf,
 
     /// Print JSON: the manifest, and what is worked out from it
@@ -23,7 +23,7 @@ pub struct InspectArgs {
 }
 
 pub fn run(args: InspectArgs) -> anyhow::Result<()> {
-    let dataset = Dataset::open(&args.path)?;
+    let dataset = super::stores::dataset_at(&args.path)?;
     let text = if args.json { json_of(&dataset) } else { text_of(&dataset) };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(())

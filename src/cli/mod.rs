@@ -19,7 +19,9 @@ pub mod prewarm;
 pub mod progress;
 pub mod serve;
 pub mod stop;
+pub mod stores;
 pub mod style;
+pub mod upload;
 pub mod verify;
 
 use crate::config::LogFormat;
@@ -47,6 +49,7 @@ pub enum Command {
     Prewarm(prewarm::PrewarmArgs),
     Generate(generate::GenerateArgs),
     Serve(serve::ServeArgs),
+    Upload(upload::UploadArgs),
     Verify(verify::VerifyArgs),
 }
 
@@ -72,6 +75,7 @@ impl Cli {
             Command::Prewarm(args) => prewarm::run(args),
             Command::Generate(args) => generate::run(args),
             Command::Serve(args) => serve::run(args),
+            Command::Upload(args) => upload::run(args),
             Command::Verify(args) => verify::run(args),
         }
     }

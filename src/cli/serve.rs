@@ -3,20 +3,20 @@
 //! Arguments, and opening what they name; the work is [`crate::service`]'s and [`crate::server`]'s.
 
 use super::engine::EngineArgs;
-use super::logging;
+use super::{logging, stores};
 use crate::archive::Archive;
 use crate::config::{Backend, CONFIG_VARIABLE, Config, LogFormat, Layers, OnDeviceLoss, Size, Span, raise_files_max};
-use crate::dataset::Dataset;
+use crate::dataset::Manifest;
 use crate::server::{self, App, Basemap, Failure, Listeners, Opener};
 use crate::service::disk::DiskCache;
-use crate::service::{Limits, Service, Source};
+use crate::service::{Limits, Service, SharedCache, Source};
+use crate::store::Store;
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use serde_json::Value;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Serve datasets as map tiles, histograms and a page, over HTTP
 #[derive(clap::Args, Debug)]
@@ -24,13 +24,14 @@ use std::sync::Arc;
   pointillist serve towers
   pointillist serve cells.csv.gz
   pointillist serve towers.pmtiles
+  pointillist serve s3://maps/towers --store-cache /var/cache/pointillist
   pointillist serve towers ships --listen 0.0.0.0:8080 --cache-size 2GB
   pointillist serve --config /etc/pointillist.yaml --set limits.connections=2000
 Tiles are at /{dataset}/{z}/{x}/{y}.png, the page at /. Every setting can stand in the file, in the environment
 (POINTILLIST_CACHE_SIZE=2GB) or in a flag, the later before the earlier: `pointillist config show` prints them all.")]
 pub struct ServeArgs {
     /// Datasets: folders that `pointillist ingest` has made, or raw files, which are ingested into a cache folder first; or archives,
-    /// X.pmtiles and X.mbtiles, which are served as they are
+    /// X.pmtiles and X.mbtiles, which are served as they are. Datasets and raw files may lie in a store: s3://BUCKET/towers
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 
@@ -81,6 +82,19 @@ pub struct ServeOptions {
     /// Disk space for --cache-dir; beyond it the tiles go that were not used for longest [default: 10GB]
     #[arg(long, value_name = "SIZE")]
     pub cache_dir_size: Option<Size>,
+
+    /// Finished tiles that several servers share, as redis://HOST:PORT/DB; while it is away each makes its own [default: none]
+    #[arg(long, value_name = "URL")]
+    pub shared_cache: Option<String>,
+
+    /// Folder for what is read of datasets in stores; each server on a machine takes a part of it for itself [default: under
+    /// ~/.cache/pointillist]
+    #[arg(long, value_name = "DIR")]
+    pub store_cache: Option<PathBuf>,
+
+    /// Disk space for --store-cache; beyond it the blocks go that were not used for longest [default: 10GB]
+    #[arg(long, value_name = "SIZE")]
+    pub store_cache_size: Option<Size>,
 
     /// How long a cache may use a tile whose URL does not name the data version, in seconds or as 5m [default: 60]
     #[arg(long, value_name = "TIME")]
@@ -163,6 +177,9 @@ pub fn serve_logged(paths: &[PathBuf], options: ServeOptions) -> anyhow::Result<
     if let Some(folder) = &config.cache.dir {
         service = service.with_disk(DiskCache::open(folder, config.cache.dir_size.0)?);
     }
+    if let Some(url) = &config.cache.shared {
+        service = service.with_shared(SharedCache::open(url)?);
+    }
     let is_encrypted = config.tls.certificate.is_some();
     let opener = Box::new(Flags { paths: paths.to_vec(), options });
     let app = App::open(service, config, basemap, opener).map_err(|error| anyhow::anyhow!("{error}"))?;
@@ -193,7 +210,15 @@ impl Opener for Flags {
     }
 
     fn source(&self, config: &Config, folder: &Path) -> Result<Source, Failure> {
-        Ok(opened_folder(folder, &EngineArgs::from(config))?)
+        if Store::is_url(folder) {
+            // Made by the first dataset that needs it, and by then under the configuration's budget.
+            stores::block_cache(config.store.cache.as_deref(), config.store.cache_size)?;
+        }
+        Ok(stores::source_at(folder, &EngineArgs::from(config))?)
+    }
+
+    fn manifest(&self, folder: &Path) -> Result<Manifest, Failure> {
+        Ok(stores::manifest_at(folder)?)
     }
 }
 
@@ -217,7 +242,7 @@ impl ServeOptions {
         let text = |value: &dyn ToString| Value::String(value.to_string());
         let path = |path: &PathBuf| Value::String(path.display().to_string());
         let servers = (!self.basemap_server.is_empty()).then(|| self.basemap_server.iter().map(|url| text(url)).collect());
-        let flags: [(&str, &str, Option<Value>); 17] = [
+        let flags: [(&str, &str, Option<Value>); 20] = [
             ("--listen", "listen", self.listen.as_ref().map(|value| text(value))),
             ("--admin-listen", "admin_listen", self.admin_listen.as_ref().map(|value| text(value))),
             ("--backend", "backend", self.backend.and_then(named)),
@@ -226,6 +251,9 @@ impl ServeOptions {
             ("--cache-size", "cache.size", self.cache_size.as_ref().map(|value| text(value))),
             ("--cache-dir", "cache.dir", self.cache_dir.as_ref().map(path)),
             ("--cache-dir-size", "cache.dir_size", self.cache_dir_size.as_ref().map(|value| text(value))),
+            ("--shared-cache", "cache.shared", self.shared_cache.clone().map(Value::String)),
+            ("--store-cache", "store.cache", self.store_cache.as_ref().map(path)),
+            ("--store-cache-size", "store.cache_size", self.store_cache_size.as_ref().map(|value| text(value))),
             ("--max-age", "max_age", self.max_age.as_ref().map(|value| text(value))),
             ("--timeout", "limits.deadline", self.timeout.as_ref().map(|value| text(value))),
             ("--preview-budget", "limits.preview_budget", self.preview_budget.as_ref().map(|value| text(value))),
@@ -269,19 +297,16 @@ pub fn variables() -> impl Iterator<Item = (String, String)> {
 /// # Errors
 /// There is nothing, or nothing that can be read.
 pub fn opened(path: &Path, engine: &EngineArgs) -> anyhow::Result<Source> {
-    opened_folder(&folder_of(path)?, engine)
+    stores::source_at(&folder_of(path)?, engine)
 }
 
 /// The dataset's folder that a path means.
 fn folder_of(path: &Path) -> anyhow::Result<PathBuf> {
-    ensure!(path.exists(), "{} does not exist: give a folder that `pointillist ingest` has made, or a raw file", path.display());
+    ensure!(
+        Store::is_url(path) || path.exists(),
+        "{} does not exist: give a folder that `pointillist ingest` has made, a raw file, or a place in a store", path.display()
+    );
     super::ingest::dataset_folder(path, &super::ingest::InputArgs::default())
-}
-
-fn opened_folder(folder: &Path, engine: &EngineArgs) -> anyhow::Result<Source> {
-    let dataset = Arc::new(Dataset::open(folder)?);
-    let engine = engine.open(dataset.clone())?;
-    Source::new(dataset, engine).with_context(|| format!("the default style in {} is wrong", folder.display()))
 }
 
 fn bound(address: SocketAddr) -> anyhow::Result<TcpListener> {

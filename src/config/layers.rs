@@ -278,7 +278,7 @@ mod tests {
         for (text, said) in [
             ("lisen: 1", "p.yaml: there is no setting 'lisen': did you mean 'listen'?"),
             ("cache:\n  sise: 1", "p.yaml: cache: there is no setting 'sise': did you mean 'size'?"),
-            ("cache:\n  zzz: 1", "there are size, dir, dir_size"),
+            ("cache:\n  zzz: 1", "there are size, dir, dir_size, shared"),
             ("cache:\n  size: many", "p.yaml: cache.size: 'many' is not a size"),
             ("limits: {queue: -1}", "limits.queue"),
             ("limits: {deadline: soon}", "p.yaml: limits.deadline: 'soon' is not a time"),

@@ -53,6 +53,8 @@ pub struct Config {
     pub datasets: Datasets,
     /// What is kept of finished work
     pub cache: Cache,
+    /// What is kept here of datasets in stores
+    pub store: Store,
     /// What one request, one client and all together may cost
     pub limits: Limits,
     /// Who may see what
@@ -115,6 +117,18 @@ pub struct Cache {
     pub dir: Option<PathBuf>,
     /// Disk space for `dir`; beyond it the tiles go that were not used for longest
     pub dir_size: Size,
+    /// Finished tiles that several servers share: redis://HOST:PORT/DB. How much it keeps, and for how long, is that server's to say
+    pub shared: Option<String>,
+}
+
+/// What is read of datasets in stores (s3://, gs://, az://, http://)
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// Folder for it; each server on a machine takes a part of it for itself. By default under ~/.cache/pointillist
+    pub cache: Option<PathBuf>,
+    /// Disk space for it; beyond it the blocks go that were not used for longest
+    pub cache_size: Size,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -263,6 +277,7 @@ impl Default for Config {
             on_device_loss: OnDeviceLoss::default(),
             datasets: Datasets::default(),
             cache: Cache::default(),
+            store: Store::default(),
             limits: Limits::default(),
             access: Access::default(),
             tls: Tls::default(),
@@ -277,7 +292,13 @@ impl Default for Config {
 
 impl Default for Cache {
     fn default() -> Cache {
-        Cache { size: Size(512_000_000), dir: None, dir_size: Size(10_000_000_000) }
+        Cache { size: Size(512_000_000), dir: None, dir_size: Size(10_000_000_000), shared: None }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store { cache: None, cache_size: Size(10_000_000_000) }
     }
 }
 
@@ -325,7 +346,7 @@ impl Default for Log {
 }
 
 /// Settings that a reload does not change.
-const READ_AT_START: [&str; 21] = [
+const READ_AT_START: [&str; 23] = [
     "listen",
     "admin_listen",
     "backend",
@@ -334,6 +355,8 @@ const READ_AT_START: [&str; 21] = [
     "cache.size",
     "cache.dir",
     "cache.dir_size",
+    "cache.shared",
+    "store",
     "limits.threads",
     "limits.queue",
     "limits.deadline",

@@ -33,7 +33,11 @@ impl Dictionary {
     }
 
     pub(super) fn open(path: &Path, column: &Column) -> Result<Dictionary, DatasetError> {
-        let batch = ipc::map_batch(path)?;
+        Dictionary::of(ipc::map_batch(path)?, path, column)
+    }
+
+    /// The dictionary that a file holds.
+    pub(super) fn of(batch: RecordBatch, path: &Path, column: &Column) -> Result<Dictionary, DatasetError> {
         let wrong = || DatasetError::damaged(path, "its columns are not those of a dictionary");
         let [values, counts] = batch.columns() else { return Err(wrong()) };
         let counts = counts.as_primitive_opt::<UInt64Type>().ok_or_else(wrong)?.clone();

@@ -1,5 +1,6 @@
 //! What can be wrong with a dataset, by what the caller can do about it.
 
+use crate::store::StoreError;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -22,9 +23,18 @@ pub enum DatasetError {
     Busy(PathBuf),
     #[error("{0}")]
     Rows(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{} has no {missing}: upload it from a folder with `pointillist upload DIR {}`", url.display(), url.display())]
+    NoOverview { url: PathBuf, missing: String },
 }
 
 impl DatasetError {
+    /// Whether it may be otherwise in a moment: a store does not answer.
+    pub fn is_away(&self) -> bool {
+        matches!(self, DatasetError::Store(error) if error.is_away())
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> DatasetError {
         let path = path.to_owned();
         move |cause| DatasetError::Io { action, path, cause }

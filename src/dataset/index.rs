@@ -9,6 +9,7 @@
 //! The last entry of every `start` is the number of points. A tile of zoom z is the entries of level z + 8 whose `start`
 //! lies within the tile's slice: at most 65,536, whatever the number of points.
 
+use super::fences::{Fences, partition_point};
 use crate::world::Key;
 use std::ops::Range;
 
@@ -26,6 +27,8 @@ pub struct CellIndex<'a> {
     pub hi: &'a [u32],
     pub start: &'a [u32],
     pub lo: &'a [u32],
+    /// Of a part in a store, of whose arrays only what lies between two fences need be there.
+    pub fences: Option<&'a Fences>,
 }
 
 /// One indexed level.
@@ -34,6 +37,8 @@ pub struct Level<'a> {
     pub level: u32,
     pub pixel: &'a [u16],
     pub start: &'a [u32],
+    /// As of [`CellIndex`].
+    pub fences: Option<&'a Fences>,
 }
 
 impl CellIndex<'_> {
@@ -46,9 +51,11 @@ impl CellIndex<'_> {
 
     /// The first position whose key is at least `key`.
     pub fn position(&self, key: Key) -> u32 {
-        let cell = self.hi.partition_point(|&hi| hi < key.hi());
+        let stretch = self.fences.map_or(0..self.hi.len(), |fences| fences.around_key(Key::from_halves(key.hi(), 0)));
+        let cell = partition_point(self.hi, stretch, |&hi| hi < key.hi());
         let from = self.start[cell] as usize;
-        if self.hi.get(cell) != Some(&key.hi()) {
+        // Most searches are for where a cell begins.
+        if key.lo() == 0 || self.hi.get(cell) != Some(&key.hi()) {
             return from as u32;
         }
         let to = self.start[cell + 1] as usize;
@@ -57,7 +64,8 @@ impl CellIndex<'_> {
 
     /// The level-16 cell, as an index into `hi`, of the point at `position`.
     pub fn cell_of(&self, position: u32) -> usize {
-        self.start.partition_point(|&start| start <= position) - 1
+        let stretch = self.fences.map_or(0..self.start.len(), |fences| fences.around_position(position + 1));
+        partition_point(self.start, stretch, |&start| start <= position) - 1
     }
 
     pub fn key(&self, position: u32) -> Key {
@@ -68,8 +76,11 @@ impl CellIndex<'_> {
 impl Level<'_> {
     /// The entries whose cells begin within a slice of points. Exact when the slice is a cell of this or a coarser level.
     pub fn entries(&self, slice: &Range<u32>) -> Range<usize> {
-        let cells = &self.start[..self.pixel.len()];
-        cells.partition_point(|&start| start < slice.start)..cells.partition_point(|&start| start < slice.end)
+        let entry = |position: u32| {
+            let stretch = self.fences.map_or(0..self.pixel.len(), |fences| fences.around_position(position));
+            partition_point(self.start, stretch, |&start| start < position)
+        };
+        entry(slice.start)..entry(slice.end)
     }
 }
 
@@ -145,7 +156,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn view<'a>(arrays: &'a IndexArrays, lo: &'a [u32]) -> CellIndex<'a> {
-        CellIndex { hi: &arrays.hi, start: &arrays.hi_start, lo }
+        CellIndex { hi: &arrays.hi, start: &arrays.hi_start, lo, fences: None }
     }
 
     proptest! {

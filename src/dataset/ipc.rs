@@ -20,7 +20,14 @@ const TRAILER_BYTES: usize = 10;
 /// # Errors
 /// The file cannot be mapped, or is not an IPC file of one uncompressed batch.
 pub(super) fn map_batch(path: &Path) -> Result<RecordBatch, DatasetError> {
-    let bytes = mmap::map(path)?;
+    batch_of(mmap::map(path)?, path)
+}
+
+/// The single record batch of an IPC file's bytes. Arrays point into them.
+///
+/// # Errors
+/// They are not those of an IPC file of one uncompressed batch.
+pub(super) fn batch_of(bytes: bytes::Bytes, path: &Path) -> Result<RecordBatch, DatasetError> {
     let damaged = |what: &str| DatasetError::damaged(path, what);
     if bytes.len() < 2 * TRAILER_BYTES {
         return Err(damaged("it is cut short"));

@@ -111,11 +111,20 @@ impl Manifest {
             }
             _ => DatasetError::io("read", &path)(error),
         })?;
+        Manifest::parse(&text, folder)
+    }
+
+    /// The manifest of this text, which stands in `folder` or at a URL.
+    ///
+    /// # Errors
+    /// It does not parse, or is of another format version.
+    pub(super) fn parse(text: &str, folder: &Path) -> Result<Manifest, DatasetError> {
+        let path = folder.join(MANIFEST_FILE);
         #[derive(Deserialize)]
         struct Versioned {
             format_version: u32,
         }
-        let version: Versioned = serde_json::from_str(&text).map_err(|e| DatasetError::damaged(&path, e))?;
+        let version: Versioned = serde_json::from_str(text).map_err(|e| DatasetError::damaged(&path, e))?;
         if version.format_version != FORMAT_VERSION {
             return Err(DatasetError::Version {
                 folder: folder.to_owned(),
@@ -123,7 +132,7 @@ impl Manifest {
                 expected: FORMAT_VERSION,
             });
         }
-        serde_json::from_str(&text).map_err(|e| DatasetError::damaged(&path, e))
+        serde_json::from_str(text).map_err(|e| DatasetError::damaged(&path, e))
     }
 
     /// The data version that the manifest should have: a hash of its text without it, checksums included, so that it changes

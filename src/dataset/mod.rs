@@ -18,6 +18,7 @@ pub mod column;
 mod compact;
 pub mod dictionary;
 mod error;
+pub mod fences;
 mod formats;
 mod index;
 mod ipc;
@@ -28,6 +29,7 @@ mod part;
 mod read;
 mod rows;
 mod rows_file;
+pub mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verify;
@@ -45,6 +47,7 @@ pub use read::{PIECE_ROWS, Piece, ReadError, RowFiles, Rows};
 pub use rows::RowsWriter;
 
 use crate::world::{TileId, Zoom};
+use stored::StoredDataset;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,7 +61,9 @@ pub struct Dataset {
     /// Those of one revision in key order, disjoint but for equal keys at a border. Appended parts overlap former ones.
     pub parts: Vec<Part>,
     dictionaries: Vec<Option<Arc<Dictionary>>>,
+    /// The folder, or the URL.
     folder: PathBuf,
+    stored: Option<StoredDataset>,
 }
 
 impl Dataset {
@@ -94,7 +99,7 @@ impl Dataset {
             .iter()
             .map(|info| Part::open(folder, info, &manifest.columns))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Dataset { manifest, parts, dictionaries, folder: folder.to_owned() })
+        Ok(Dataset { manifest, parts, dictionaries, folder: folder.to_owned(), stored: None })
     }
 
     pub fn folder(&self) -> &Path {
@@ -123,10 +128,10 @@ impl Dataset {
     }
 
     /// The revision that last put a point into a tile; 0 where none did since the ingest. By an append, it changes exactly where
-    /// the tile's counts do; a compaction raises it also elsewhere.
+    /// the tile's counts do; a compaction raises it also elsewhere, and so does a dataset in a store, which is not asked for this.
     pub fn revision_of(&self, tile: TileId) -> u64 {
         let (first, last) = tile.keys();
-        let touching = self.parts.iter().filter(|part| part.revision() > 0 && !part.index().slice(first, last).is_empty());
+        let touching = self.parts.iter().filter(|part| part.revision() > 0 && part.may_have(first, last));
         touching.map(Part::revision).max().unwrap_or(0)
     }
 
@@ -136,7 +141,7 @@ impl Dataset {
         let new: Vec<&Part> = self.parts.iter().filter(|part| part.revision() > since).collect();
         let has_new = |tile: TileId| {
             let (first, last) = tile.keys();
-            new.iter().any(|part| !part.index().slice(first, last).is_empty())
+            new.iter().any(|part| part.may_have(first, last))
         };
         let mut tiles = vec![TileId::from_cell(Zoom::new(0).expect("there is a zoom 0"), 0)];
         tiles.retain(|&tile| has_new(tile));

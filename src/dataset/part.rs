@@ -3,12 +3,14 @@
 use super::index::{CellIndex, Level};
 use super::manifest::PartInfo;
 use super::rows_file::RowsFile;
+use super::stored::StoredPart;
 use super::{Column, ColumnId, DatasetError, KeyWidth, ipc};
 use crate::world::Key;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{ArrowPrimitiveType, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Points per block of the smallest and largest keys, by which filters skip.
 pub const BLOCK_POINTS: usize = 4096;
@@ -42,13 +44,27 @@ pub struct Part {
     hi: ScalarBuffer<u32>,
     hi_start: ScalarBuffer<u32>,
     levels: Vec<LevelArrays>,
+    first: Key,
+    last: Key,
+    /// Where the arrays lie, of a part in a store.
+    pub(super) stored: Option<Arc<StoredPart>>,
+}
+
+/// The arrays of a part.
+pub(super) struct Arrays {
+    pub lo: ScalarBuffer<u32>,
+    pub columns: Vec<ColumnKeys>,
+    pub blocks: Vec<Blocks>,
+    pub hi: ScalarBuffer<u32>,
+    pub hi_start: ScalarBuffer<u32>,
+    pub levels: Vec<LevelArrays>,
 }
 
 #[derive(Clone, Debug)]
-struct LevelArrays {
-    level: u32,
-    pixel: ScalarBuffer<u16>,
-    start: ScalarBuffer<u32>,
+pub(super) struct LevelArrays {
+    pub level: u32,
+    pub pixel: ScalarBuffer<u16>,
+    pub start: ScalarBuffer<u32>,
 }
 
 impl Part {
@@ -106,8 +122,29 @@ impl Part {
             })
             .collect();
         let rows_file = RowsFile::open(&file("rows.parquet"))?;
+        Part::of_arrays(folder, info, rows_file, Arrays { lo, columns: keys, blocks, hi, hi_start, levels }, None)
+    }
+
+    pub(super) fn of_arrays(
+        folder: PathBuf,
+        info: &PartInfo,
+        rows_file: RowsFile,
+        arrays: Arrays,
+        stored: Option<Arc<StoredPart>>,
+    ) -> Result<Part, DatasetError> {
+        let key = |text: &str| {
+            let parsed = u64::from_str_radix(text, 16).map(Key);
+            parsed.map_err(|_| DatasetError::damaged(&folder, format!("dataset.json gives it the key '{text}', which is none")))
+        };
+        let (first, last) = (key(&info.first_key)?, key(&info.last_key)?);
+        let Arrays { lo, columns, blocks, hi, hi_start, levels } = arrays;
         let (rows, revision) = (info.rows, info.revision);
-        Ok(Part { folder, rows, revision, rows_file, lo, columns: keys, blocks, hi, hi_start, levels })
+        Ok(Part { folder, rows, revision, rows_file, lo, columns, blocks, hi, hi_start, levels, first, last, stored })
+    }
+
+    /// Whether a range of keys, both included, and the part's overlap. Where not, none of its arrays need be looked at.
+    pub fn meets(&self, first: Key, last: Key) -> bool {
+        first <= self.last && last >= self.first
     }
 
     pub fn folder(&self) -> &Path {
@@ -120,14 +157,16 @@ impl Part {
     }
 
     pub fn index(&self) -> CellIndex<'_> {
-        CellIndex { hi: &self.hi, start: &self.hi_start, lo: &self.lo }
+        let fences = self.stored.as_ref().map(|stored| &stored.cells);
+        CellIndex { hi: &self.hi, start: &self.hi_start, lo: &self.lo, fences }
     }
 
     /// The index of a level, where the part has one.
     pub fn level(&self, level: u32) -> Option<Level<'_>> {
         let arrays = self.levels.get(level.checked_sub(self.levels.first()?.level)? as usize)?;
         debug_assert_eq!(arrays.level, level);
-        Some(Level { level, pixel: &arrays.pixel, start: &arrays.start })
+        let fences = self.stored.as_ref().and_then(|stored| stored.fences(level));
+        Some(Level { level, pixel: &arrays.pixel, start: &arrays.start, fences })
     }
 
     /// The deepest indexed level.
@@ -191,6 +230,16 @@ impl ColumnKeys {
             ColumnKeys::U16(keys) => u64::from(keys[position]),
             ColumnKeys::U32(keys) => u64::from(keys[position]),
             ColumnKeys::U64(keys) => keys[position],
+        }
+    }
+
+    /// Bytes of one key.
+    pub fn key_bytes(&self) -> usize {
+        match self {
+            ColumnKeys::U8(_) => 1,
+            ColumnKeys::U16(_) => 2,
+            ColumnKeys::U32(_) => 4,
+            ColumnKeys::U64(_) => 8,
         }
     }
 

@@ -12,7 +12,6 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::file::metadata::PageIndexPolicy;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::OnceLock;
 use thiserror::Error;
 
@@ -52,7 +51,7 @@ pub struct Rows {
     schema: SchemaRef,
     projection: Vec<usize>,
     wanted: Box<dyn Iterator<Item = Piece> + Send>,
-    reading: Option<(PathBuf, ParquetRecordBatchReader)>,
+    reading: Option<(RowsFile, ParquetRecordBatchReader)>,
 }
 
 impl RowFiles {
@@ -128,16 +127,16 @@ impl Iterator for Rows {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some((path, reader)) = &mut self.reading {
+            if let Some((file, reader)) = &mut self.reading {
                 match reader.next() {
                     Some(Ok(batch)) => return Some(Ok(self.ordered(&batch))),
-                    Some(Err(error)) => return Some(Err(DatasetError::damaged(path, error))),
+                    Some(Err(error)) => return Some(Err(file.failed(error))),
                     None => self.reading = None,
                 }
             }
             let Piece { part, ranges } = self.wanted.next()?;
             match self.files.parts[part].reader(&ranges, &self.projection) {
-                Ok(reader) => self.reading = Some((self.files.parts[part].file.path().to_owned(), reader)),
+                Ok(reader) => self.reading = Some((self.files.parts[part].file.clone(), reader)),
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -150,7 +149,7 @@ impl RowFile {
             return Ok(metadata);
         }
         let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
-        let loaded = ArrowReaderMetadata::load(&self.file, options).map_err(|e| DatasetError::damaged(self.file.path(), e))?;
+        let loaded = ArrowReaderMetadata::load(&self.file, options).map_err(|e| self.file.failed(e))?;
         Ok(self.metadata.get_or_init(|| loaded))
     }
 
@@ -165,7 +164,7 @@ impl RowFile {
             .with_row_selection(selection)
             .with_batch_size(BATCH_ROWS)
             .build()
-            .map_err(|e| DatasetError::damaged(self.file.path(), e))
+            .map_err(|e| self.file.failed(e))
     }
 }
 

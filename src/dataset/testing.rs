@@ -3,11 +3,14 @@
 use super::column::ordered_key_from_float;
 use super::dictionary::Values;
 use super::manifest::Coordinates;
+use super::stored::{BlockCache, upload_to};
 use super::write::{CountedValues, DatasetWriter, Description, HotColumn, Replace};
 use super::{Column, ColumnKind, Dataset, Encoding, KeyWidth, Value};
+use crate::store::Store;
 use crate::world::{Key, WorldPoint, lonlat_from_world};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, LargeStringArray, RecordBatch, StringArray};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 /// One column of test values, one per point; `None` is null.
@@ -156,6 +159,13 @@ fn narrowed(width: KeyWidth, keys: impl Iterator<Item = u64>) -> HotColumn {
     let mut hot = HotColumn::new(width);
     hot.extend(keys);
     hot
+}
+
+/// The same dataset, uploaded to a store in memory and opened there.
+pub(crate) fn in_a_store(local: &Dataset, overview: &Path, cache: &Arc<BlockCache>) -> Dataset {
+    let store = Store::in_memory();
+    upload_to(&store, local.folder(), overview, &|_| ()).unwrap();
+    Dataset::open_in(&store, cache).unwrap()
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ impl Failover {
     ) -> Result<T, EngineError> {
         let made = match &selection.body {
             SelectionBody::Device(body) => body.downcast_ref::<Made>(),
-            SelectionBody::Host(_) => None,
+            SelectionBody::Host(_) | SelectionBody::Everything => None,
         };
         let made = made.ok_or_else(|| EngineError::Internal("a selection was asked of an engine that did not make it".to_owned()))?;
         self.ask(|engine, generation| {

@@ -13,6 +13,7 @@ mod groups;
 mod histogram;
 mod linked;
 mod open;
+mod overview;
 mod region;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -23,9 +24,11 @@ pub use grid::{CountGrid, Distribution};
 pub use groups::{GROUPS_MAX, Group, GroupKind, Groups, GroupsError};
 pub use histogram::{Bins, Histogram, HistogramRequest};
 pub use linked::{Active, Brush, LinkedCounts, LinkedCube, LinkedQuestion};
+pub use overview::write_overview;
 pub use open::{Backend, EngineOptions, open};
 pub use region::{region_words, set_bits};
 
+use crate::dataset::DatasetError;
 use crate::filter::{Filter, Region};
 use crate::world::{TileId, Zoom};
 use bitmap::GroupedBitmaps;
@@ -67,6 +70,11 @@ pub trait Engine: Send + Sync {
 
     /// Multiset of total counts over the non-empty pixels of a whole zoom.
     fn distribution(&self, selection: &Selection, zoom: Zoom, cancel: &Cancel) -> Result<Distribution, EngineError>;
+
+    /// Whether [`Engine::distribution`] costs nothing under a filter, for it is known.
+    fn knows_distribution(&self, _filter: &Filter) -> bool {
+        false
+    }
 
     /// Linked histograms, each under all of the question's brushes but its own; the question has no active brush.
     fn linked_counts(&self, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCounts, EngineError>;
@@ -124,6 +132,8 @@ pub struct Selection {
 pub enum SelectionBody {
     /// Bitmaps of every part, on the host.
     Host(Arc<Vec<GroupedBitmaps>>),
+    /// All points of a dataset in a store, whose groups are ranked there ahead: nothing is kept, and what a tile needs is fetched.
+    Everything,
     /// Whatever the GPU engine keeps.
     Device(Box<dyn Any + Send + Sync>),
 }
@@ -148,8 +158,17 @@ pub enum EngineError {
     NoDevice(String),
     #[error("not enough device memory: {needed_bytes} bytes are needed and {budget_bytes} allowed; raise --device-memory")]
     DeviceMemory { needed_bytes: u64, budget_bytes: u64 },
+    /// A dataset in a store, of which something is wanted that is not here.
+    #[error("{0}")]
+    Away(String),
     #[error("{0}")]
     Internal(String),
+}
+
+impl From<DatasetError> for EngineError {
+    fn from(error: DatasetError) -> EngineError {
+        if error.is_away() { EngineError::Away(error.to_string()) } else { EngineError::Internal(error.to_string()) }
+    }
 }
 
 /// Says when an answer is no longer wanted. Engines ask between blocks of work. Clones share one flag.

@@ -31,6 +31,14 @@ pub struct EngineOptions {
 /// # Errors
 /// [`EngineError::NoDevice`], with the reason, where a GPU is wanted and there is none.
 pub fn open(dataset: Arc<Dataset>, backend: Backend, options: &EngineOptions) -> Result<Arc<dyn Engine>, EngineError> {
+    if dataset.is_stored() && backend != Backend::Cpu {
+        let why = "datasets in a store are counted on the CPU, which reads of them only what it needs";
+        if backend == Backend::Gpu {
+            return Err(EngineError::NoDevice(format!("{why}: give --backend cpu or auto")));
+        }
+        tracing::info!("counting {} on the CPU: {why}", dataset.manifest.name);
+        return Ok(cpu(dataset));
+    }
     let adapters = match backend {
         Backend::Cpu => return Ok(cpu(dataset)),
         Backend::Gpu => Adapters::Any,

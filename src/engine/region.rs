@@ -128,7 +128,7 @@ mod tests {
             let mut keys: Vec<u64> = points.into_iter().map(|point| Key::from_world(point).0).collect();
             keys.sort_unstable();
             let (hi, start, lo) = arrays(&keys);
-            let index = CellIndex { hi: &hi, start: &start, lo: &lo };
+            let index = CellIndex { hi: &hi, start: &start, lo: &lo, fences: None };
             let region = Region { boxes, polygons: rings.into_iter().map(|ring| Polygon { rings: vec![ring] }).collect() };
             let words = region_words_in(&region, &index);
             prop_assert_eq!(words.len(), keys.len().div_ceil(64));

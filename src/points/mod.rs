@@ -67,6 +67,12 @@ impl PointFinder {
     /// # Errors
     /// A pixel outside of its tile, an unknown column, a file that cannot be read, or an answer that is no longer wanted.
     pub fn find(&self, question: &PointsQuestion, cancel: &Cancel) -> Result<Found, PointsError> {
+        let area = if let Place::Area(region) = &question.place { Some(region) } else { None };
+        let mut wants = self.engine.wants_of_points(question.filter.predicate(), area);
+        if let Some((first, last)) = keys_of(&question.place)? {
+            self.dataset.parts.iter().for_each(|part| part.want_slice(first, last, &mut wants));
+        }
+        let _held = self.dataset.hold(&wants).map_err(ReadError::Dataset)?;
         let mut bitmaps = Vec::new();
         let mut total = 0;
         for (place, part) in self.dataset.parts.iter().enumerate() {
@@ -105,14 +111,11 @@ impl PointFinder {
     }
 }
 
-/// The part's points in the place, as words of bits.
-fn words_of(place: &Place, part: &Part) -> Result<Vec<u64>, PointsError> {
-    let slice = match place {
-        Place::Everywhere => 0..part.rows(),
-        Place::Tile(tile) => {
-            let (first, last) = tile.keys();
-            part.index().slice(first, last)
-        }
+/// The keys of a place, both included, where they are one range.
+fn keys_of(place: &Place) -> Result<Option<(Key, Key)>, PointsError> {
+    Ok(match place {
+        Place::Everywhere | Place::Area(_) => None,
+        Place::Tile(tile) => Some(tile.keys()),
         Place::Pixel(tile, column, row) => {
             if *column >= TILE_PIXELS || *row >= TILE_PIXELS {
                 return Err(PointsError::NoPixel(*column, *row));
@@ -120,9 +123,18 @@ fn words_of(place: &Place, part: &Part) -> Result<Vec<u64>, PointsError> {
             let cell = WorldPoint { x: tile.x() * TILE_PIXELS + column, y: tile.y() * TILE_PIXELS + row };
             let below = 64 - 2 * tile.zoom().pixel_level();
             let first = Key::from_world(cell).0 << below;
-            part.index().slice(Key(first), Key(first | ((1u64 << below) - 1)))
+            Some((Key(first), Key(first | ((1u64 << below) - 1))))
         }
-        Place::Area(region) => return Ok(region_words(region, part)),
+    })
+}
+
+/// The part's points in the place, as words of bits.
+fn words_of(place: &Place, part: &Part) -> Result<Vec<u64>, PointsError> {
+    let slice = match (place, keys_of(place)?) {
+        (Place::Area(region), _) => return Ok(region_words(region, part)),
+        (_, None) => 0..part.rows(),
+        (_, Some((first, last))) if part.meets(first, last) => part.index().slice(first, last),
+        (_, Some(_)) => 0..0,
     };
     let mut words = vec![0; (part.rows() as usize).div_ceil(64)];
     set_bits(&mut words, slice);

@@ -31,6 +31,12 @@ pub trait Opener: Send + Sync {
     /// There is nothing, or nothing that can be read.
     fn folder(&self, path: &Path) -> Result<PathBuf, Failure>;
 
+    /// The manifest of the dataset in a folder.
+    ///
+    /// # Errors
+    /// It is none.
+    fn manifest(&self, folder: &Path) -> Result<Manifest, Failure>;
+
     /// The dataset in a folder, opened.
     ///
     /// # Errors
@@ -177,7 +183,7 @@ impl Publisher {
         path: &Path,
     ) -> Result<(), PublishError> {
         let folder = self.opener.folder(path).map_err(wrong)?;
-        let manifest = Manifest::read(&folder).map_err(|error| wrong(error.into()))?;
+        let manifest = self.opener.manifest(&folder).map_err(wrong)?;
         let name = name.unwrap_or(&manifest.name).to_owned();
         find_reserved(&name, &format!("the dataset in {}", folder.display()))?;
         if self.archives.contains(&name) {

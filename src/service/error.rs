@@ -1,7 +1,7 @@
 //! What can go wrong between a request and its answer, by what the caller can do about it.
 
 use crate::crossfilter::CrossfilterError;
-use crate::dataset::{ReadError, RowsError};
+use crate::dataset::{DatasetError, ReadError, RowsError};
 use crate::engine::{EngineError, GroupsError};
 use crate::filter::FilterError;
 use crate::points::PointsError;
@@ -25,6 +25,9 @@ pub enum ServiceError {
     Cancelled,
     #[error("the server is stopping")]
     Stopping,
+    /// A dataset lies in a store that does not answer, and what was asked for is not here.
+    #[error("what this needs of the dataset is not here, and its store does not answer; try again in a few seconds")]
+    Away,
     /// A fault of ours, or of the machine. For the log, not for clients.
     #[error("{0}")]
     Internal(String),
@@ -35,8 +38,15 @@ impl From<EngineError> for ServiceError {
         match error {
             EngineError::Cancelled => ServiceError::Cancelled,
             EngineError::DeadlinePassed => ServiceError::DeadlinePassed,
+            EngineError::Away(_) => ServiceError::Away,
             other => ServiceError::Internal(other.to_string()),
         }
+    }
+}
+
+impl From<DatasetError> for ServiceError {
+    fn from(error: DatasetError) -> ServiceError {
+        if error.is_away() { ServiceError::Away } else { ServiceError::Internal(error.to_string()) }
     }
 }
 
@@ -60,7 +70,7 @@ impl From<PointsError> for ServiceError {
     fn from(error: PointsError) -> ServiceError {
         match error {
             PointsError::Engine(error) => error.into(),
-            PointsError::Read(ReadError::Dataset(error)) => ServiceError::Internal(error.to_string()),
+            PointsError::Read(ReadError::Dataset(error)) => error.into(),
             wrong => ServiceError::Invalid(wrong.to_string()),
         }
     }

@@ -4,6 +4,7 @@ use super::cache::CacheStats;
 use super::pipeline::seconds;
 use super::pool::{PoolStats, PriorityStats};
 use super::tile::{StageTimes, TileRequest};
+use crate::dataset::stored::BlockStats;
 use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use prometheus::{CounterVec, GaugeVec, TextEncoder};
 use std::collections::HashMap;
@@ -31,6 +32,9 @@ pub struct Metrics {
     device_seconds: CounterVec,
     points_scanned: IntCounter,
     device_memory: Gauge,
+    shared_errors: IntCounter,
+    store_requests: IntCounterVec,
+    store_bytes: IntCounter,
 }
 
 impl Metrics {
@@ -61,6 +65,10 @@ impl Metrics {
             points_scanned: IntCounter::new("points_scanned_total", "Points that filters were asked about")
                 .expect("the name is valid"),
             device_memory: Gauge::new("device_memory_bytes", "Device memory in use").expect("the name is valid"),
+            shared_errors: IntCounter::new("shared_cache_errors_total", "Look-ups and writes that the shared cache did not answer")
+                .expect("the name is valid"),
+            store_requests: counters("store_requests_total", "Requests to stores for parts of datasets", &["result"]),
+            store_bytes: IntCounter::new("store_bytes_total", "Bytes that stores gave").expect("the name is valid"),
             registry,
         };
         let build = GaugeVec::new(Opts::new("build_info", "The program"), &["version"]).expect("the name is valid");
@@ -80,6 +88,9 @@ impl Metrics {
             Box::new(metrics.device_seconds.clone()),
             Box::new(metrics.points_scanned.clone()),
             Box::new(metrics.device_memory.clone()),
+            Box::new(metrics.shared_errors.clone()),
+            Box::new(metrics.store_requests.clone()),
+            Box::new(metrics.store_bytes.clone()),
             Box::new(build),
         ];
         for collector in collectors {
@@ -118,13 +129,25 @@ impl Metrics {
         self.cache_entries.with_label_values(&[cache]).set(stats.entries as i64);
     }
 
+    pub(super) fn observe_shared_errors(&self, errors: u64) {
+        grow_to(&self.shared_errors, errors);
+    }
+
+    /// What is kept here of datasets in stores, and what was asked of those.
+    pub(super) fn observe_blocks(&self, stats: &BlockStats) {
+        let BlockStats { hits, misses, evictions, bytes, requests, failures, fetched_bytes } = *stats;
+        self.observe_cache("store", &CacheStats { hits, misses, evictions, bytes, entries: 0 });
+        grow_to(&self.store_requests.with_label_values(&["done"]), requests - failures);
+        grow_to(&self.store_requests.with_label_values(&["failed"]), failures);
+        grow_to(&self.store_bytes, fetched_bytes);
+    }
+
     pub(super) fn observe_pool(&self, stats: &PoolStats) {
         self.jobs_running.set(stats.running as i64);
         for PriorityStats { priority, waiting, begun } in stats.by_priority {
             self.queue_depth.with_label_values(&[priority]).set(waiting as i64);
             let counter = self.jobs.with_label_values(&[priority]);
-            // Of two scrapes at once the later one may come first: then there is nothing to add.
-            counter.inc_by(begun.saturating_sub(counter.get()));
+            grow_to(&counter, begun);
         }
     }
 
@@ -158,6 +181,11 @@ impl Default for Metrics {
     fn default() -> Metrics {
         Metrics::new()
     }
+}
+
+/// Of two scrapes at once the later one may come first: then there is nothing to add.
+fn grow_to(counter: &IntCounter, now: u64) {
+    counter.inc_by(now.saturating_sub(counter.get()));
 }
 
 fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {

@@ -3,6 +3,7 @@
 //! ```text
 //! View (dataset, filter, style) + tile
 //!   -> finished tiles  [cache]    hit: microseconds
+//!   -> shared tiles    [shared]   where there is a Redis for them; asked by the pool's threads
 //!   -> tiles on disk   [disk]     where there is a folder for them; found by the pool's threads
 //!   -> flights         [flight]   equal requests under way are joined; one that nobody waits for any more is cancelled
 //!   -> pool            [pool]     a bounded queue in front of named threads
@@ -27,6 +28,7 @@ mod purge;
 mod refine;
 mod registry;
 mod scales;
+mod shared;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -41,8 +43,9 @@ pub use flight::Ticket;
 pub use metrics::Metrics;
 pub use pipeline::{CacheBudgets, Explained, Pipeline, pixel_zoom};
 pub use pool::Priority;
-pub use purge::Purge;
+pub use purge::{Purge, PurgeError};
 pub use registry::{Changes, Registry, Sources};
+pub use shared::{SharedCache, SharedError};
 pub use source::{Source, ZOOM_MAX_SERVED};
 pub use tile::{Content, Scale, StageTimes, Tile, TileKey, TileQuality, TileRequest};
 pub use view::{View, ViewError, column_named};
@@ -50,7 +53,7 @@ pub use view::{View, ViewError, column_named};
 use crate::archive::Archive;
 use crate::engine::Cancel;
 use crate::world::Zoom;
-use disk::{DiskCache, DiskError};
+use disk::DiskCache;
 use flight::{Boarding, Flights};
 use pool::Pool;
 use refine::Refiner;
@@ -113,6 +116,7 @@ pub struct Service {
     archives: BTreeMap<String, Arc<Archive>>,
     pipeline: Arc<Pipeline>,
     tiles: Arc<ByteLru<TileKey, Arc<Tile>>>,
+    shared: Option<Arc<SharedCache>>,
     disk: Option<Arc<DiskCache>>,
     flights: Arc<Flights>,
     pool: Pool,
@@ -134,6 +138,7 @@ impl Service {
             tiles: Arc::new(ByteLru::new(budgets.tile_bytes)),
             refiner: Arc::new(Refiner::new(pipeline.clone(), pool.queue())),
             pipeline,
+            shared: None,
             disk: None,
             flights: Arc::new(Flights::default()),
             pool,
@@ -145,6 +150,12 @@ impl Service {
     /// Also keeps finished tiles on disk.
     pub fn with_disk(mut self, disk: DiskCache) -> Service {
         self.disk = Some(Arc::new(disk));
+        self
+    }
+
+    /// Also keeps finished tiles where other servers find them.
+    pub fn with_shared(mut self, shared: SharedCache) -> Service {
+        self.shared = Some(Arc::new(shared));
         self
     }
 
@@ -177,8 +188,16 @@ impl Service {
         for (name, stats) in self.pipeline.cache_stats() {
             self.metrics.observe_cache(name, &stats);
         }
+        if let Some(shared) = &self.shared {
+            self.metrics.observe_cache("shared", &shared.stats());
+            self.metrics.observe_shared_errors(shared.errors());
+        }
         if let Some(disk) = &self.disk {
             self.metrics.observe_cache("disk", &disk.stats());
+        }
+        // All datasets in stores have one cache of blocks.
+        if let Some(stats) = self.registry.all().values().find_map(|source| source.dataset().block_stats()) {
+            self.metrics.observe_blocks(&stats);
         }
         self.metrics.observe_pool(&self.pool.stats());
         &self.metrics
@@ -212,7 +231,7 @@ impl Service {
         };
         self.tiles.count_miss();
         let (pipeline, tiles, disk) = (self.pipeline.clone(), self.tiles.clone(), self.disk.clone());
-        let metrics = self.metrics.clone();
+        let (metrics, shared) = (self.metrics.clone(), self.shared.clone());
         let refiner = self.refiner.clone();
         let asked = Instant::now();
         let cancel = flight.cancel().clone();
@@ -226,9 +245,11 @@ impl Service {
                 if let Some(tile) = tiles.get_if_there(&key) {
                     return Ok((tile, Origin::Hit));
                 }
-                // A tile without points is not on disk, and costs less to make than to look for.
-                let disk = disk.filter(|_| request.view.source.has_points(request.tile));
-                if let Some(bytes) = disk.as_ref().and_then(|disk| disk.get(&key)) {
+                // A tile without points is not kept, and costs less to make than to look for.
+                let has_points = request.view.source.has_points(request.tile);
+                let (shared, disk) = (shared.filter(|_| has_points), disk.filter(|_| has_points));
+                let kept = shared.as_ref().and_then(|shared| shared.get(&key));
+                if let Some(bytes) = kept.or_else(|| disk.as_ref().and_then(|disk| disk.get(&key))) {
                     let tile = Arc::new(Tile { bytes, is_kept: true, quality: TileQuality::Exact, times: StageTimes::default() });
                     tiles.insert(key, tile.clone(), tile.bytes.len());
                     return Ok((tile, Origin::Hit));
@@ -240,6 +261,9 @@ impl Service {
                 }
                 if tile.is_kept {
                     tiles.insert(key, tile.clone(), tile.bytes.len());
+                    if let Some(shared) = &shared {
+                        shared.insert(&key, &tile.bytes);
+                    }
                     if let Some(disk) = &disk {
                         disk.insert(&key, request.view.source.name(), tile.bytes.clone());
                     }
@@ -298,16 +322,18 @@ impl Service {
         self.refiner.refine(view, zoom);
     }
 
-    /// Forgets finished tiles and counts of a dataset, in memory and on disk; gives the number of finished tiles. Waits for the disk.
+    /// Forgets finished tiles and counts of a dataset, in memory, on disk and where other servers find them; gives the number of
+    /// finished tiles. Waits for the disk and the shared cache.
     ///
     /// # Errors
-    /// The cache on disk cannot be written; in memory they are forgotten all the same.
-    pub fn purge(&self, source: &Source, purge: &Purge) -> Result<u64, DiskError> {
+    /// The cache on disk cannot be written, or the shared one does not answer; in memory they are forgotten all the same.
+    pub fn purge(&self, source: &Source, purge: &Purge) -> Result<u64, PurgeError> {
         let version = source.data_version();
         let in_memory = self.tiles.remove_where(|key| key.digest.is_of_data(version) && purge.takes(key.tile));
         self.pipeline.forget_counts(version, purge);
         let on_disk = self.disk.as_ref().map_or(Ok(0), |disk| disk.purge(source.name(), purge))?;
-        Ok(on_disk.max(in_memory as u64))
+        let shared = self.shared.as_ref().map_or(Ok(0), |shared| shared.purge(version, purge))?;
+        Ok(shared.max(on_disk).max(in_memory as u64))
     }
 
     /// The steps behind the queue, for callers with threads of their own.

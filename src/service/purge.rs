@@ -1,7 +1,19 @@
 //! What to forget of a dataset's finished tiles.
 
+use super::disk::DiskError;
+use super::shared::SharedError;
 use crate::world::{LonLatBox, TileId, WorldBox};
 use std::ops::RangeInclusive;
+use thiserror::Error;
+
+/// Where tiles could not be forgotten.
+#[derive(Debug, Error)]
+pub enum PurgeError {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error(transparent)]
+    Shared(#[from] SharedError),
+}
 
 /// Which tiles to forget: those of the zooms that touch the box. By default all.
 #[derive(Clone, Debug, Default)]

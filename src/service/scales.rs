@@ -35,6 +35,7 @@ impl Pipeline {
     /// How exactly a view's counts can be coloured now.
     pub(super) fn quality(&self, view: &View, zoom: Zoom) -> TileQuality {
         let is_exact = view.style.normalize == Normalize::Tile
+            || view.source.engine().knows_distribution(&view.filter)
             || !self.pace.is_over_budget(cells(view.source.dataset(), zoom))
             || self.shaders.holds(&(view.image, zoom, TileQuality::Exact))
             || self.distributions.holds(&(view.counts, zoom));

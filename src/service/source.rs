@@ -77,6 +77,9 @@ impl Source {
     /// A column with too many distinct values to colour a map by.
     pub fn groups(&self, by: Option<ColumnId>) -> Result<Arc<Groups>, ServiceError> {
         let made = lock(&self.groups).entry(by).or_default().clone();
+        // Values without a dictionary are counted. Held before, for an error of a store is not to be kept.
+        let scanned = by.filter(|&column| made.get().is_none() && self.dataset.dictionary(column).is_none());
+        let _held = scanned.map(|column| self.dataset.hold_columns(&[column])).transpose()?;
         let groups = made.get_or_init(|| match by {
             None => Ok(Arc::new(Groups::none(&self.dataset))),
             Some(column) => {
@@ -135,9 +138,9 @@ impl Source {
         Ok(write_rows(question.format, found.rows, found.total, sink)?)
     }
 
-    /// Whether any point lies in the tile. A few binary searches: cheaper than to ask a cache.
+    /// Whether any point lies in the tile; of a dataset in a store, whether one may. A few binary searches: cheaper than to ask a cache.
     pub fn has_points(&self, tile: TileId) -> bool {
         let (first, last) = tile.keys();
-        self.dataset.parts.iter().any(|part| !part.index().slice(first, last).is_empty())
+        self.dataset.parts.iter().any(|part| part.may_have(first, last))
     }
 }

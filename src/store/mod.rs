@@ -112,6 +112,13 @@ impl Store {
         self.wait(name, async move { Ok(objects.head(&path).await?.size) })
     }
 
+    /// A text that changes when the object does.
+    pub fn tag(&self, name: &str) -> Result<String, StoreError> {
+        let (objects, path) = (self.objects.clone(), self.path(name));
+        let found = self.wait(name, async move { objects.head(&path).await })?;
+        Ok(format!("{} {} {}", found.size, found.last_modified, found.e_tag.unwrap_or_default()))
+    }
+
     /// Ranges of objects, asked for at once; in the order of `wanted`. The first failure ends it.
     pub fn ranges(&self, wanted: &[(&str, Range<u64>)]) -> Result<Vec<Bytes>, StoreError> {
         let turns = Arc::new(Semaphore::new(REQUESTS_MAX));
@@ -278,17 +285,21 @@ fn built(scheme: &ObjectStoreScheme, url: &Url) -> object_store::Result<Arc<dyn 
 }
 
 #[cfg(test)]
+impl Store {
+    /// One that lives as long as its clones.
+    pub(crate) fn in_memory() -> Store {
+        let objects = Arc::new(object_store::memory::InMemory::new());
+        Store { objects, prefix: ObjectPath::from("a/b"), url: "s3://bucket/a/b".into(), takes_parts: true }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use object_store::memory::InMemory;
-
-    fn in_memory() -> Store {
-        Store { objects: Arc::new(InMemory::new()), prefix: ObjectPath::from("a/b"), url: "s3://bucket/a/b".into(), takes_parts: true }
-    }
 
     #[test]
     fn objects_are_under_the_prefix() {
-        let store = in_memory();
+        let store = Store::in_memory();
         store.put("x/1", Bytes::from_static(b"0123456789")).unwrap();
         store.under("x").put("2", Bytes::from_static(b"two")).unwrap();
         assert_eq!(store.get("x/2").unwrap(), "two");
@@ -311,7 +322,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let bytes: Vec<u8> = (0..transfer::PART_BYTES * 2 + 77).map(|i| (i * 31 % 251) as u8).collect();
         std::fs::write(folder.path().join("out"), &bytes).unwrap();
-        for store in [in_memory(), Store { takes_parts: false, ..in_memory() }] {
+        for store in [Store::in_memory(), Store { takes_parts: false, ..Store::in_memory() }] {
             let told = std::sync::atomic::AtomicU64::new(0);
             let tell = |n| {
                 told.fetch_add(n, std::sync::atomic::Ordering::Relaxed);

@@ -40,6 +40,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("subtle", &["src/server"]),
     ("ureq", &["src/prewarm"]),
     ("object_store", &["src/store"]),
+    ("redis", &["src/service"]),
     ("rusqlite", &["src/service", "src/prewarm", "src/archive"]),
     ("arrow", &["src/dataset", "src/ingest", "src/generate", "src/points", "src/filter"]),
     ("parquet", &["src/dataset", "src/ingest", "src/generate", "src/points"]),

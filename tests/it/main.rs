@@ -21,4 +21,6 @@ mod prewarm;
 mod prewarm_store;
 mod prewarm_trouble;
 mod real_data;
+mod replicas;
 mod served;
+mod stores;

@@ -4,7 +4,7 @@
 //! Unlike counts, values are not subtracted from one another: every selected point of a tile is read. A pixel is a run of
 //! points, so each has one reader, which goes through them in their order.
 
-use super::count::{Runs, runs};
+use super::count::{Runs, runs, slice_of};
 use super::distribution::{SharedCells, tasks};
 use crate::dataset::{ColumnKeys, Dataset, Part};
 use crate::engine::bitmap::GroupedBitmaps;
@@ -40,7 +40,7 @@ pub(in crate::engine) fn tile<'a>(
     let (first, last) = tile.keys();
     let level = tile.zoom().pixel_level();
     for (part, bitmaps) in parts {
-        let slice = part.index().slice(first, last);
+        let slice = slice_of(part, first, last);
         if slice.is_empty() {
             continue;
         }

@@ -3,8 +3,8 @@
 //! Where the index has the level of the tile's pixels, each of its entries is a pixel. Deeper, the pixels are runs of equal
 //! codes among the slice's own keys, found by galloping, so that the work is bounded by pixels there too.
 
-use crate::dataset::Part;
-use crate::engine::CountGrid;
+use crate::dataset::{ColumnKeys, Part};
+use crate::engine::{CountGrid, Groups};
 use crate::engine::bitmap::{CellRanks, GroupBits, GroupedBitmaps};
 use crate::world::{Key, TILE_PIXELS, TileId, pixel_from_code};
 use pulp::Arch;
@@ -21,7 +21,7 @@ pub(super) fn tile<'a>(
     let (first, last) = tile.keys();
     let level = tile.zoom().pixel_level();
     for (part, bitmaps) in parts {
-        let slice = part.index().slice(first, last);
+        let slice = slice_of(part, first, last);
         if slice.is_empty() {
             continue;
         }
@@ -41,6 +41,74 @@ pub(super) fn tile<'a>(
         }
     }
     grid
+}
+
+/// Counts one tile of all points, by the ranks that a store has of coarse levels, or by the keys of the tile's own points.
+pub(super) fn everything(arch: Arch, parts: &[Part], groups: &Groups, tile: TileId) -> CountGrid {
+    let mut grid = CountGrid::zeros(groups.len(), TILE_PIXELS as usize);
+    let (first, last) = tile.keys();
+    let level = tile.zoom().pixel_level();
+    for part in parts {
+        let slice = slice_of(part, first, last);
+        if slice.is_empty() {
+            continue;
+        }
+        match part.level(level) {
+            Some(indexed) => {
+                let entries = indexed.entries(&slice);
+                let pixels = &indexed.pixel[entries.clone()];
+                match part.ranks(level).filter(|_| groups.column().is_some()) {
+                    Some(ranks) => add_ranked(pixels, &ranks[entries.start * groups.len()..(entries.end + 1) * groups.len()], &mut grid),
+                    None => add_points(arch, part, groups, pixels, &indexed.start[entries.start..=entries.end], &mut grid),
+                }
+            }
+            None => {
+                let Runs { pixel, start } = runs(part, level, slice);
+                add_points(arch, part, groups, &pixel, &start, &mut grid);
+            }
+        }
+    }
+    grid
+}
+
+/// Where a part's points of a range of keys lie. A part in a store that has none need not be here.
+pub(super) fn slice_of(part: &Part, first: Key, last: Key) -> Range<u32> {
+    if part.meets(first, last) { part.index().slice(first, last) } else { 0..0 }
+}
+
+/// Adds the points between ranks of all groups at one pixel's border and at the next.
+fn add_ranked(pixels: &[u16], ranks: &[u32], grid: &mut CountGrid) {
+    let (groups, plane_pixels) = (grid.categories, grid.size * grid.size);
+    for ((&code, before), through) in pixels.iter().zip(ranks.chunks_exact(groups)).zip(ranks[groups..].chunks_exact(groups)) {
+        let pixel = pixel_from_code(code);
+        for group in 0..groups {
+            grid.counts[group * plane_pixels + pixel] += through[group] - before[group];
+        }
+    }
+}
+
+/// Adds the points of pixel i, `start[i]..start[i + 1]`, each to the plane of its group.
+fn add_points(arch: Arch, part: &Part, groups: &Groups, pixels: &[u16], start: &[u32], grid: &mut CountGrid) {
+    let Some(column) = groups.column() else {
+        return planes(grid).take(1).for_each(|plane| add_plane(arch, pixels, start, plane, |position| position));
+    };
+    let of_key = groups.group_of_key();
+    match part.column(column) {
+        ColumnKeys::U8(keys) => add_keys(keys, of_key, pixels, start, grid),
+        ColumnKeys::U16(keys) => add_keys(keys, of_key, pixels, start, grid),
+        ColumnKeys::U32(keys) => add_keys(keys, of_key, pixels, start, grid),
+        ColumnKeys::U64(_) => unreachable!("a column of categories has at most 65,536 keys"),
+    }
+}
+
+fn add_keys<K: Copy + Into<u32>>(keys: &[K], group_of_key: &[u8], pixels: &[u16], start: &[u32], grid: &mut CountGrid) {
+    let plane_pixels = grid.size * grid.size;
+    for (&code, border) in pixels.iter().zip(start.windows(2)) {
+        let pixel = pixel_from_code(code);
+        for &key in &keys[border[0] as usize..border[1] as usize] {
+            grid.counts[usize::from(group_of_key[key.into() as usize]) * plane_pixels + pixel] += 1;
+        }
+    }
 }
 
 /// Adds the points of the pixels that are entries of a level whose ranks are kept.

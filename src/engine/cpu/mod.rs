@@ -20,6 +20,7 @@ mod count;
 mod distribution;
 mod histogram;
 mod linked;
+mod need;
 mod rank;
 mod select;
 mod sum;
@@ -27,11 +28,12 @@ mod tally;
 
 pub use sum::Mean;
 
-use super::bitmap::GroupedBitmaps;
+use super::bitmap::{CellRanks, GroupedBitmaps};
 use super::{
     Aggregate, Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest,
     LinkedCounts, LinkedCube, LinkedQuestion, Selection, SelectionBody, ValueDistribution, ValueGrid,
 };
+use crate::dataset::stored::{Held, Wants};
 use crate::dataset::{ColumnId, Dataset, Part};
 use crate::filter::{Filter, Predicate, Region};
 use crate::world::{TileId, Zoom};
@@ -44,6 +46,9 @@ const UNFILTERED_KEPT: usize = 4;
 
 /// Bitmaps of every part of a dataset.
 type PartBitmaps = Arc<Vec<GroupedBitmaps>>;
+
+/// Ranks of a part, by level.
+pub type PartRanks = Vec<(u32, Vec<u32>)>;
 
 /// Counts on the CPU.
 pub struct CpuEngine {
@@ -67,6 +72,7 @@ impl CpuEngine {
             kept.push(entry);
             return Ok(bitmaps);
         }
+        let _held = self.held(need::ranks_of(&self.dataset.parts, groups))?;
         let parts = self.dataset.parts.par_iter().map(|part| {
             cancel.check()?;
             Ok(select::unfiltered(self.arch, part, groups))
@@ -79,11 +85,41 @@ impl CpuEngine {
         Ok(bitmaps)
     }
 
+    /// Ranks of groups at the cells of coarse levels, of every part, by level: `[entry][group]`.
+    ///
+    /// # Errors
+    /// The answer is no longer wanted.
+    pub fn cell_ranks(&self, groups: &Arc<Groups>, cancel: &Cancel) -> Result<Vec<PartRanks>, EngineError> {
+        let by_entry = |cells: &CellRanks| {
+            let entries = cells.ranks.first().map_or(0, Vec::len);
+            (0..entries).flat_map(|entry| cells.ranks.iter().map(move |group| group[entry])).collect()
+        };
+        let of_part = |part: &GroupedBitmaps| part.cells.iter().map(|cells| (cells.level, by_entry(cells))).collect();
+        Ok(self.unfiltered(groups, cancel)?.iter().map(of_part).collect())
+    }
+
+    /// Has what is about to be read there until what this gives is dropped.
+    fn held(&self, wants: Wants) -> Result<Held, EngineError> {
+        Ok(self.dataset.hold(&wants)?)
+    }
+
+    /// Whether tiles of all points by these groups can be counted without bitmaps, by what a store has.
+    fn are_ranked(&self, groups: &Groups) -> bool {
+        self.dataset.overview().is_some_and(|overview| match (groups.column(), &overview.ranked) {
+            (None, _) => true,
+            (Some(column), Some(ranked)) => {
+                (ranked.column, ranked.groups, &ranked.group_of_key[..]) == (column.0, groups.len(), groups.group_of_key())
+            }
+            (Some(_), None) => false,
+        })
+    }
+
     /// Linked histograms under every brush of the question's active column, in one pass over the points.
     ///
     /// # Errors
     /// The answer is no longer wanted.
     pub fn linked_cube(&self, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCube, EngineError> {
+        let _held = self.held(need::linked(&self.dataset.parts, question))?;
         linked::cube(self.arch, &self.dataset, question, cancel)
     }
 
@@ -98,18 +134,30 @@ impl CpuEngine {
         area: Option<&Region>,
         cancel: &Cancel,
     ) -> Result<Vec<Mean>, EngineError> {
+        let _held = self.held(need::points(&self.dataset.parts, [predicate], columns.iter().copied(), area))?;
         sum::means(self.arch, &self.dataset, predicate, columns, area, cancel)
     }
 
-    /// Clears the bits of a part's points that do not pass. Reads only blocks of points with bits.
+    /// What [`CpuEngine::keep_passing`] and a look at an area read, for those who hold it.
+    pub fn wants_of_points(&self, predicate: &Predicate, area: Option<&Region>) -> Wants {
+        need::points(&self.dataset.parts, [predicate], [], area)
+    }
+
+    /// Clears the bits of a part's points that do not pass. Reads only blocks of points with bits. The caller holds what is read.
     pub fn keep_passing(&self, part: &Part, predicate: &Predicate, words: &mut [u64]) {
         select::keep_passing(self.arch, part, predicate, words);
     }
 
-    fn parts<'a>(&'a self, selection: &'a Selection) -> impl Iterator<Item = (&'a Part, &'a GroupedBitmaps)> + Clone {
-        let SelectionBody::Host(bitmaps) = &selection.body else {
-            panic!("a selection is asked of the engine that made it");
-        };
+    /// The bitmaps of a selection; of everything, those of all points, which are made now.
+    fn bitmaps(&self, selection: &Selection, cancel: &Cancel) -> Result<PartBitmaps, EngineError> {
+        match &selection.body {
+            SelectionBody::Host(bitmaps) => Ok(bitmaps.clone()),
+            SelectionBody::Everything => self.unfiltered(&selection.groups, cancel),
+            SelectionBody::Device(_) => panic!("a selection is asked of the engine that made it"),
+        }
+    }
+
+    fn parts<'a>(&'a self, bitmaps: &'a PartBitmaps) -> impl Iterator<Item = (&'a Part, &'a GroupedBitmaps)> + Clone {
         self.dataset.parts.iter().zip(bitmaps.iter())
     }
 }
@@ -122,7 +170,13 @@ impl Engine for CpuEngine {
     }
 
     fn select(&self, filter: &Arc<Filter>, groups: &Arc<Groups>, cancel: &Cancel) -> Result<Arc<Selection>, EngineError> {
+        if filter.is_all() && self.are_ranked(groups) {
+            let counts = groups.iter().map(|group| group.count).collect();
+            let (filter, groups) = (filter.clone(), groups.clone());
+            return Ok(Arc::new(Selection { filter, groups, counts, bytes: 0, body: SelectionBody::Everything }));
+        }
         let unfiltered = self.unfiltered(groups, cancel)?;
+        let _held = self.held(need::points(&self.dataset.parts, [filter.predicate()], [], None))?;
         let bitmaps = if filter.is_all() {
             unfiltered
         } else {
@@ -140,9 +194,17 @@ impl Engine for CpuEngine {
     }
 
     fn count(&self, selection: &Selection, tiles: &[TileId], cancel: &Cancel) -> Result<Vec<CountGrid>, EngineError> {
+        let _held = self.held(need::tiles(&self.dataset.parts, tiles, selection))?;
+        let bitmaps = match &selection.body {
+            SelectionBody::Everything => None,
+            _ => Some(self.bitmaps(selection, cancel)?),
+        };
         let one = |tile: &TileId| {
             cancel.check()?;
-            Ok(count::tile(self.arch, self.parts(selection), selection.groups.len(), *tile))
+            Ok(match &bitmaps {
+                None => count::everything(self.arch, &self.dataset.parts, &selection.groups, *tile),
+                Some(bitmaps) => count::tile(self.arch, self.parts(bitmaps), selection.groups.len(), *tile),
+            })
         };
         // One tile is done where it stands: it takes a fraction of a millisecond.
         if let [tile] = tiles { Ok(vec![one(tile)?]) } else { tiles.par_iter().map(one).collect() }
@@ -155,18 +217,32 @@ impl Engine for CpuEngine {
         area: Option<&Region>,
         cancel: &Cancel,
     ) -> Result<Vec<Histogram>, EngineError> {
-        let parts: Vec<_> = self.parts(selection).collect();
+        let bitmaps = self.bitmaps(selection, cancel)?;
+        let columns = requests.iter().map(|request| request.column).chain(selection.groups.column());
+        let _held = self.held(need::points(&self.dataset.parts, [], columns, area))?;
+        let parts: Vec<_> = self.parts(&bitmaps).collect();
         histogram::histograms(self.arch, &self.dataset, &parts, &selection.groups, requests, area, cancel)
     }
 
     /// In one pass over the points.
     fn linked_counts(&self, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCounts, EngineError> {
+        let _held = self.held(need::linked(&self.dataset.parts, question))?;
         linked::counts(self.arch, &self.dataset, question, cancel)
     }
 
     fn distribution(&self, selection: &Selection, zoom: Zoom, cancel: &Cancel) -> Result<Distribution, EngineError> {
-        let parts: Vec<_> = self.parts(selection).collect();
+        let known = self.dataset.overview().filter(|_| selection.filter.is_all());
+        if let Some(known) = known.and_then(|overview| overview.distributions.get(usize::from(zoom.get()))) {
+            return Ok(Distribution { pixels_by_count: known.clone() });
+        }
+        let bitmaps = self.bitmaps(selection, cancel)?;
+        let _held = self.held(need::zoom(&self.dataset.parts, zoom, None))?;
+        let parts: Vec<_> = self.parts(&bitmaps).collect();
         distribution::distribution(self.arch, &parts, zoom, cancel)
+    }
+
+    fn knows_distribution(&self, filter: &Filter) -> bool {
+        filter.is_all() && self.dataset.overview().is_some()
     }
 
     fn aggregate(
@@ -176,7 +252,9 @@ impl Engine for CpuEngine {
         tiles: &[TileId],
         cancel: &Cancel,
     ) -> Result<Vec<ValueGrid>, EngineError> {
-        tiles.iter().map(|tile| aggregate::tile(&self.dataset, self.parts(selection), aggregate, *tile, cancel)).collect()
+        let bitmaps = self.bitmaps(selection, cancel)?;
+        let _held = self.held(need::values(&self.dataset.parts, tiles, aggregate.column))?;
+        tiles.iter().map(|tile| aggregate::tile(&self.dataset, self.parts(&bitmaps), aggregate, *tile, cancel)).collect()
     }
 
     fn value_distribution(
@@ -186,7 +264,9 @@ impl Engine for CpuEngine {
         zoom: Zoom,
         cancel: &Cancel,
     ) -> Result<ValueDistribution, EngineError> {
-        let parts: Vec<_> = self.parts(selection).collect();
+        let bitmaps = self.bitmaps(selection, cancel)?;
+        let _held = self.held(need::zoom(&self.dataset.parts, zoom, Some(aggregate.column)))?;
+        let parts: Vec<_> = self.parts(&bitmaps).collect();
         aggregate::distribution(&self.dataset, &parts, aggregate, zoom, cancel)
     }
 }

@@ -96,7 +96,7 @@ pub(super) fn filtered(
         }
         let here = task * TASK_WORDS..task * TASK_WORDS + words.len();
         vectorized!(arch, reduce(words, members.iter().map(|group| &group[here.clone()]), &mut counts));
-        Ok(())
+        Ok::<(), EngineError>(())
     })?;
     ranks.iter_mut().for_each(Ranks::scan);
     let mut ranks = ranks.into_iter();

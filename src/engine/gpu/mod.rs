@@ -98,7 +98,7 @@ impl GpuEngine {
     fn device_selection(selection: &Selection) -> Result<Arc<DeviceSelection>, EngineError> {
         match &selection.body {
             SelectionBody::Device(body) => body.downcast_ref::<Arc<DeviceSelection>>().cloned(),
-            SelectionBody::Host(_) => None,
+            SelectionBody::Host(_) | SelectionBody::Everything => None,
         }
         .ok_or_else(|| EngineError::Internal("the GPU was asked about a selection that another engine made".to_owned()))
     }

@@ -42,6 +42,10 @@ impl Opener for NoFiles {
         Err(format!("there is no {}", path.display()).into())
     }
 
+    fn manifest(&self, folder: &std::path::Path) -> Result<crate::dataset::Manifest, Failure> {
+        Err(format!("there is no {}", folder.display()).into())
+    }
+
     fn source(&self, _: &Config, folder: &std::path::Path) -> Result<Source, Failure> {
         Err(format!("there is no {}", folder.display()).into())
     }

@@ -181,7 +181,7 @@ impl DiskCache {
 }
 
 /// Whether an image is one of those that all empty tiles share: they cost less to make than to look for.
-fn shows_nothing(bytes: &[u8]) -> bool {
+pub(super) fn shows_nothing(bytes: &[u8]) -> bool {
     [Scale::One, Scale::Two, Scale::Four].into_iter().any(|scale| bytes == empty_png(scale.pixels()))
 }
 

@@ -1,0 +1,494 @@
+//! A local copy of what has been read of objects in a store, block by block, under a budget of disk space.
+//!
+//! ```text
+//! DIR/N/                        N = 0, 1, ...: the first that no other process has locked
+//! DIR/N/lock                    locked for as long as the process lives
+//! DIR/N/VERSION/NAME            a sparse file as long as the object; `/` of the object's name is `,` here
+//! DIR/N/VERSION/NAME.have       a byte per block: 1 where it is there
+//! ```
+//!
+//! Files are mapped, so that engines see arrays. What an array's bytes are is defined only where somebody *holds* them: [`BlockCache::hold`]
+//! fetches what is not there, and keeps it from being evicted until what it gives is dropped. Every block is compared with its checksum when it
+//! comes, and once more when a later process finds it.
+
+use super::super::{DatasetError, mmap};
+use crate::store::{Store, StoreError};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Bytes of a block. A tile's ranges are some kilobytes to megabytes: smaller blocks would cost more requests, larger ones more bytes beside
+/// what was asked for. Small in tests, so that little data has many.
+pub const BLOCK_BYTES: u64 = if cfg!(test) { 256 } else { 128 << 10 };
+
+/// Blocks of one request, 2 MiB: longer runs are split, so that they come at once.
+const RUN_BLOCKS: usize = 16;
+
+/// For how long a store that did not answer is not asked again; then by one question at a time.
+const AWAY_FOR: Duration = Duration::from_secs(2);
+
+/// How much of the budget is used after an eviction, so that the next is not due at once.
+const EVICT_TO: f64 = 0.9;
+
+/// Processes that may share a folder.
+const PLACES_MAX: usize = 64;
+
+/// The cache of a process, for all its datasets in stores.
+pub struct BlockCache {
+    folder: PathBuf,
+    budget_bytes: u64,
+    state: Mutex<State>,
+    arrived: Condvar,
+    counters: Counters,
+    _lock: File,
+}
+
+/// Since the process began.
+#[derive(Debug, Default)]
+struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    evictions: AtomicU64,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    fetched_bytes: AtomicU64,
+}
+
+/// What a cache has done and holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BlockStats {
+    /// Blocks that were there when they were wanted.
+    pub hits: u64,
+    pub misses: u64,
+    pub evictions: u64,
+    /// Requests to stores, and those that failed after all retries.
+    pub requests: u64,
+    pub failures: u64,
+    pub fetched_bytes: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+#[derive(Default)]
+struct State {
+    files: HashMap<u64, Vec<Block>>,
+    open: HashMap<u64, Weak<SparseFile>>,
+    /// By version and name: a dataset that is opened twice has one local copy.
+    named: HashMap<(String, String), Weak<SparseFile>>,
+    next_file: u64,
+    clock: u64,
+    bytes: u64,
+    /// When the store of a URL may be asked again, and why it is not now.
+    away: HashMap<String, (Instant, StoreError)>,
+}
+
+#[derive(Clone, Copy)]
+struct Block {
+    presence: Presence,
+    holders: u32,
+    used: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Absent,
+    /// On disk since an earlier process, and not yet compared with its checksum.
+    Found,
+    /// Somebody is fetching it.
+    Coming,
+    Here,
+}
+
+/// The local copy of an object.
+pub struct SparseFile {
+    id: u64,
+    /// Under the place of the dataset's version in the store.
+    name: String,
+    bytes: u64,
+    checksums: Vec<u64>,
+    file: File,
+    have: File,
+    map: Bytes,
+    cache: Arc<BlockCache>,
+}
+
+/// A block that a thread has taken on to bring.
+struct Claim {
+    file: Arc<SparseFile>,
+    place: usize,
+    /// An earlier process left it.
+    is_found: bool,
+}
+
+/// Ranges of bytes that a piece of work is going to read.
+#[derive(Default)]
+pub struct Wants {
+    ranges: Vec<(Arc<SparseFile>, Range<u64>)>,
+}
+
+/// Says that the bytes are there, for as long as it lives.
+#[must_use = "what is not held may be evicted at any time"]
+#[derive(Default)]
+pub struct Held {
+    blocks: Vec<(Arc<SparseFile>, Range<usize>)>,
+}
+
+impl Wants {
+    pub fn add(&mut self, file: &Arc<SparseFile>, range: Range<u64>) {
+        if !range.is_empty() {
+            self.ranges.push((file.clone(), range));
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+}
+
+impl BlockCache {
+    /// # Errors
+    /// The folder cannot be made or written.
+    pub fn open(folder: &Path, budget_bytes: u64) -> Result<Arc<BlockCache>, DatasetError> {
+        let (folder, lock) = (0..PLACES_MAX)
+            .map(|place| locked(&folder.join(place.to_string())))
+            .find_map(Result::transpose)
+            .unwrap_or_else(|| Err(DatasetError::Busy(folder.to_owned())))?;
+        Ok(Arc::new(BlockCache {
+            folder,
+            budget_bytes,
+            state: Mutex::default(),
+            arrived: Condvar::new(),
+            counters: Counters::default(),
+            _lock: lock,
+        }))
+    }
+
+    pub fn stats(&self) -> BlockStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Counters { hits, misses, evictions, requests, failures, fetched_bytes } = &self.counters;
+        BlockStats {
+            hits: read(hits),
+            misses: read(misses),
+            evictions: read(evictions),
+            requests: read(requests),
+            failures: read(failures),
+            fetched_bytes: read(fetched_bytes),
+            bytes: self.lock().bytes,
+        }
+    }
+
+    /// Removes what was kept of versions that nobody has open, as an earlier process left it.
+    ///
+    /// # Errors
+    /// The folder cannot be read or changed.
+    pub fn forget_all_but(&self, versions: &[&str]) -> Result<(), DatasetError> {
+        for entry in fs::read_dir(&self.folder).map_err(DatasetError::io("read", &self.folder))?.flatten() {
+            let is_kept = versions.iter().any(|version| entry.file_name() == **version);
+            if entry.path().is_dir() && !is_kept {
+                fs::remove_dir_all(entry.path()).map_err(DatasetError::io("remove", &entry.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The local copy of an object of `bytes` bytes, whose blocks have these checksums.
+    ///
+    /// # Errors
+    /// It cannot be made or mapped.
+    pub fn file(self: &Arc<Self>, version: &str, name: &str, bytes: u64, checksums: Vec<u64>) -> Result<Arc<SparseFile>, DatasetError> {
+        let key = (version.to_owned(), name.to_owned());
+        if let Some(open) = self.lock().named.get(&key).and_then(Weak::upgrade) {
+            return Ok(open);
+        }
+        let folder = self.folder.join(version);
+        fs::create_dir_all(&folder).map_err(DatasetError::io("create", &folder))?;
+        let path = folder.join(name.replace('/', ","));
+        let have_path = folder.join(format!("{}.have", name.replace('/', ",")));
+        let open = |path: &Path| File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let file = open(&path).map_err(DatasetError::io("create", &path))?;
+        let have = open(&have_path).map_err(DatasetError::io("create", &have_path))?;
+        file.set_len(bytes).map_err(DatasetError::io("write", &path))?;
+        have.set_len(checksums.len() as u64).map_err(DatasetError::io("write", &have_path))?;
+        let map = mmap::map(&path)?;
+        let found = fs::read(&have_path).map_err(DatasetError::io("read", &have_path))?;
+        let block = |&there: &u8| Block { presence: if there == 1 { Presence::Found } else { Presence::Absent }, holders: 0, used: 0 };
+        let blocks: Vec<Block> = found.iter().map(block).collect();
+        let mut state = self.lock();
+        let id = state.next_file;
+        state.next_file += 1;
+        state.bytes += blocks.iter().filter(|block| block.presence == Presence::Found).count() as u64 * BLOCK_BYTES;
+        state.files.insert(id, blocks);
+        let made = Arc::new(SparseFile { id, name: name.to_owned(), bytes, checksums, file, have, map, cache: self.clone() });
+        state.open.insert(id, Arc::downgrade(&made));
+        state.named.insert(key, Arc::downgrade(&made));
+        Ok(made)
+    }
+
+    /// Fetches what is wanted and not there, all at once, and holds it all. A question that needs more than the budget gets it, and what is
+    /// over is evicted afterwards.
+    ///
+    /// # Errors
+    /// The store does not answer, or what it gives is not what it should be; or the disk is full.
+    pub fn hold(&self, store: &Store, wants: &Wants) -> Result<Held, DatasetError> {
+        let blocks: Vec<(Arc<SparseFile>, Range<usize>)> =
+            wants.ranges.iter().map(|(file, range)| (file.clone(), file.blocks(range))).collect();
+        let mut is_first = true;
+        let held = Held { blocks };
+        loop {
+            let (mine, others) = self.claim(&held, std::mem::take(&mut is_first));
+            if !mine.is_empty() {
+                let fetched = self.fetch(store, &mine);
+                self.settle(&mine, fetched.is_ok());
+                // Dropped, what was held is held no longer.
+                fetched?;
+            } else if others {
+                let state = self.lock();
+                let is_coming = |state: &mut State| held.any(state, |block| block.presence == Presence::Coming);
+                drop(self.arrived.wait_while(state, |state| is_coming(state)).unwrap_or_else(PoisonError::into_inner));
+            } else {
+                self.evict()?;
+                return Ok(held);
+            }
+        }
+    }
+
+    /// Takes it on to fetch what is wanted and neither there nor coming; says also whether anything was coming already.
+    fn claim(&self, held: &Held, is_first: bool) -> (Vec<Claim>, bool) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        state.clock += 1;
+        let (mut mine, mut others, mut there) = (Vec::new(), false, 0);
+        for (file, range) in &held.blocks {
+            let blocks = state.files.get_mut(&file.id).expect("a file is known for as long as it is open");
+            for (place, block) in range.clone().zip(&mut blocks[range.clone()]) {
+                if is_first {
+                    block.holders += 1;
+                    block.used = state.clock;
+                }
+                let is_found = block.presence == Presence::Found;
+                match block.presence {
+                    Presence::Here => there += 1,
+                    Presence::Coming => others = true,
+                    Presence::Absent | Presence::Found => {
+                        block.presence = Presence::Coming;
+                        mine.push(Claim { file: file.clone(), place, is_found });
+                    }
+                }
+                if is_found {
+                    state.bytes -= BLOCK_BYTES;
+                }
+            }
+        }
+        if is_first {
+            self.counters.hits.fetch_add(there, Ordering::Relaxed);
+            self.counters.misses.fetch_add(mine.len() as u64, Ordering::Relaxed);
+        }
+        (mine, others)
+    }
+
+    /// Brings the claimed blocks: those of an earlier process where they are whole, the others from the store.
+    fn fetch(&self, store: &Store, claims: &[Claim]) -> Result<(), DatasetError> {
+        let missing = claims.iter().filter(|claim| !(claim.is_found && claim.file.is_whole(claim.place)));
+        let mut runs: Vec<(&SparseFile, Range<usize>)> = Vec::new();
+        for Claim { file, place, .. } in missing {
+            match runs.last_mut() {
+                Some((last, run)) if last.id == file.id && run.end == *place && run.len() < RUN_BLOCKS => run.end += 1,
+                _ => runs.push((file, *place..place + 1)),
+            }
+        }
+        if runs.is_empty() {
+            return Ok(());
+        }
+        self.find_away(store)?;
+        let wanted: Vec<(&str, Range<u64>)> = runs.iter().map(|(file, run)| (file.name.as_str(), file.bytes_of(run))).collect();
+        self.counters.requests.fetch_add(wanted.len() as u64, Ordering::Relaxed);
+        let found = store.ranges(&wanted).inspect_err(|error| {
+            self.counters.failures.fetch_add(1, Ordering::Relaxed);
+            if error.is_away() {
+                self.lock().away.insert(store.url().to_owned(), (Instant::now() + AWAY_FOR, error.clone()));
+            }
+        })?;
+        self.lock().away.remove(store.url());
+        for ((file, run), bytes) in runs.iter().zip(found) {
+            self.counters.fetched_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            file.write(store, run, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// A store that has just failed to answer is not asked again at once: everybody would wait for it in turn. When its time has come, the
+    /// first to ask does so for all.
+    fn find_away(&self, store: &Store) -> Result<(), StoreError> {
+        match self.lock().away.get_mut(store.url()) {
+            Some((until, error)) if Instant::now() < *until => Err(error.clone()),
+            Some((until, _)) => {
+                *until = Instant::now() + AWAY_FOR;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Says that claimed blocks have come, or have not.
+    fn settle(&self, claims: &[Claim], have_come: bool) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        for Claim { file, place, .. } in claims {
+            let blocks = state.files.get_mut(&file.id).expect("a file is known for as long as it is open");
+            blocks[*place].presence = if have_come { Presence::Here } else { Presence::Absent };
+        }
+        if have_come {
+            state.bytes += claims.len() as u64 * BLOCK_BYTES;
+        }
+        self.arrived.notify_all();
+    }
+
+    /// Gives up the blocks that nobody holds and that were used longest ago, until there is room again.
+    fn evict(&self) -> Result<(), DatasetError> {
+        // Dropped after the lock, which closing a file takes.
+        let mut touched = Vec::new();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.bytes <= self.budget_bytes {
+            return Ok(());
+        }
+        let is_free = |block: &Block| block.holders == 0 && matches!(block.presence, Presence::Here | Presence::Found);
+        let mut free: Vec<(u64, u64, usize)> = state
+            .files
+            .iter()
+            .flat_map(|(id, blocks)| blocks.iter().enumerate().filter(|(_, block)| is_free(block)).map(|(place, block)| (block.used, *id, place)))
+            .collect();
+        free.sort_unstable();
+        let excess = state.bytes - (self.budget_bytes as f64 * EVICT_TO) as u64;
+        for (_, id, place) in free.into_iter().take(excess.div_ceil(BLOCK_BYTES) as usize) {
+            let Some(file) = state.open.get(&id).and_then(Weak::upgrade) else { continue };
+            // Under the lock: nobody takes the block to be there before it has gone, or again.
+            file.punch(place).inspect_err(|_| touched.push(file.clone()))?;
+            state.files.get_mut(&id).expect("it was listed above")[place].presence = Presence::Absent;
+            state.bytes -= BLOCK_BYTES;
+            self.counters.evictions.fetch_add(1, Ordering::Relaxed);
+            touched.push(file);
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SparseFile {
+    /// The object's bytes. Those of blocks that nobody holds may be anything.
+    pub fn map(&self) -> &Bytes {
+        &self.map
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Copies bytes that are held.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
+    fn blocks(&self, bytes: &Range<u64>) -> Range<usize> {
+        (bytes.start / BLOCK_BYTES) as usize..bytes.end.min(self.bytes).div_ceil(BLOCK_BYTES) as usize
+    }
+
+    fn bytes_of(&self, blocks: &Range<usize>) -> Range<u64> {
+        blocks.start as u64 * BLOCK_BYTES..(blocks.end as u64 * BLOCK_BYTES).min(self.bytes)
+    }
+
+    /// Whether a block that an earlier process left is what it should be.
+    fn is_whole(&self, place: usize) -> bool {
+        let range = self.bytes_of(&(place..place + 1));
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        self.file.read_exact_at(&mut bytes, range.start).is_ok() && xxh3_64(&bytes) == self.checksums[place]
+    }
+
+    fn write(&self, store: &Store, run: &Range<usize>, bytes: &[u8]) -> Result<(), DatasetError> {
+        let place = self.bytes_of(run);
+        let url = || PathBuf::from(format!("{}/{}", store.url(), self.name));
+        if bytes.len() as u64 != place.end - place.start {
+            return Err(DatasetError::damaged(&url(), format!("{} bytes were asked for, and {} came", place.end - place.start, bytes.len())));
+        }
+        for (block, bytes) in run.clone().zip(bytes.chunks(BLOCK_BYTES as usize)) {
+            if xxh3_64(bytes) != self.checksums[block] {
+                return Err(DatasetError::damaged(&url(), format!("block {block} has another checksum than overview.json says")));
+            }
+        }
+        let failed = || DatasetError::io("write", Path::new(&self.name));
+        self.file.write_all_at(bytes, place.start).map_err(failed())?;
+        self.have.write_all_at(&vec![1; run.len()], run.start as u64).map_err(failed())
+    }
+
+    /// Gives a block's space back.
+    fn punch(&self, place: usize) -> Result<(), DatasetError> {
+        let range = self.bytes_of(&(place..place + 1));
+        self.have.write_all_at(&[0], place as u64).map_err(DatasetError::io("write", Path::new(&self.name)))?;
+        let mode = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+        let punched = rustix::fs::fallocate(&self.file, mode, range.start, range.end - range.start);
+        punched.map_err(|error| DatasetError::io("free a block of", Path::new(&self.name))(error.into()))
+    }
+}
+
+impl std::fmt::Debug for SparseFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SparseFile").field("name", &self.name).field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+impl Drop for SparseFile {
+    fn drop(&mut self) {
+        let mut state = self.cache.lock();
+        state.open.remove(&self.id);
+        let blocks = state.files.remove(&self.id).unwrap_or_default();
+        let there = blocks.iter().filter(|block| matches!(block.presence, Presence::Here | Presence::Found)).count();
+        state.bytes -= there as u64 * BLOCK_BYTES;
+    }
+}
+
+impl Held {
+    fn any(&self, state: &State, is_wanted: impl Fn(&Block) -> bool) -> bool {
+        self.blocks.iter().any(|(file, range)| state.files[&file.id][range.clone()].iter().any(&is_wanted))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some((first, _)) = self.blocks.first() else { return };
+        let cache = first.cache.clone();
+        let mut state = cache.lock();
+        for (file, range) in &self.blocks {
+            let blocks = state.files.get_mut(&file.id).expect("a file is known for as long as it is open");
+            blocks[range.clone()].iter_mut().for_each(|block| block.holders -= 1);
+        }
+        // Files that are closed by this lock the state too.
+        drop(state);
+        self.blocks.clear();
+    }
+}
+
+/// Makes a folder and locks it; `None` where another process has it.
+fn locked(folder: &Path) -> Result<Option<(PathBuf, File)>, DatasetError> {
+    fs::create_dir_all(folder).map_err(DatasetError::io("create", folder))?;
+    let path = folder.join("lock");
+    let lock = File::create(&path).map_err(DatasetError::io("create", &path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some((folder.to_owned(), lock))),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(DatasetError::io("lock", &path)(error)),
+    }
+}
