@@ -101,8 +101,8 @@ fn a_dataset_in_a_store_is_served_as_it_is_locally() {
     let stored = store.serve(&url, &["--store-cache", cache.to_str().unwrap(), "--store-cache-size", "300KB"]);
     let local = Served::start(&sample.dataset(), &[]);
     let mut paths = Vec::new();
-    for zoom in [0, 1, 3, 5, 6, 8, 9, 10, 12, 15, 18, 22] {
-        for row in [0, 20_000, 59_999] {
+    for zoom in [0, 3, 6, 9, 12, 18, 22] {
+        for row in [0, 59_999] {
             let tile = tile_of(&sample, row, zoom);
             let place = format!("/towers/{}/{}/{}", tile.z(), tile.x(), tile.y());
             paths.extend(["@2x.png", ".npy", ".npy?by=none", ".npy?filter=range%20%3E%203000", ".png?agg=mean&column=range&how=linear"].map(|end| format!("{place}{end}")));
