@@ -1,7 +1,8 @@
 //! Scales: by which distribution the colours of a zoom go. The exact one; or, where that takes long, for the moment one of a few tiles.
 
 use super::ServiceError;
-use super::pipeline::{Pipeline, around};
+use super::mosaic::around;
+use super::pipeline::Pipeline;
 use super::preview::{cells, values};
 use super::tile::{Scale, TileQuality};
 use super::view::View;
