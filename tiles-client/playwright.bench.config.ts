@@ -3,4 +3,4 @@
 import { defineConfig } from "@playwright/test";
 import base from "./playwright.config.js";
 
-export default defineConfig({ ...base, testDir: "bench", timeout: 300_000, reporter: [["line"]] });
+export default defineConfig({ ...base, testDir: "bench", timeout: 1_800_000, reporter: [["line"]] });

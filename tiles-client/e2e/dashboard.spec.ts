@@ -109,7 +109,7 @@ test("hovering tells the counts, clicking lists the rows", async ({ dashboard, d
   await page.mouse.move(x, y);
   await expect(page.locator(".tooltip strong")).toHaveText(new Intl.NumberFormat("en-GB").format(best.total));
   await page.mouse.click(x, y);
-  await expect(page.locator(".rows h3")).toHaveText(`${new Intl.NumberFormat("en-GB").format(best.total)} rows here`);
+  await expect(page.locator(".rows h2")).toHaveText(`${new Intl.NumberFormat("en-GB").format(best.total)} rows here`);
   const { rows } = await dataset.points({ tile, pixel: [best.i, best.j], limit: 5 });
   await expect(page.locator(".rows tbody tr").first()).toContainText(String(rows[0]?.["radio"]));
   await page.keyboard.press("Escape");
@@ -343,7 +343,7 @@ test("colours by another column, or by the total alone, with the API's categorie
 test("a fixed scale keeps its counts through a filter, and the link says which", async ({ dashboard }) => {
   const { page } = dashboard;
   await dashboard.open("#d=towers&at=3/48/10&how=log");
-  const scale = page.locator(".count-scale");
+  const scale = page.locator(".count-scale [role=img]");
   const before = await scale.getAttribute("aria-label");
   await page.getByRole("button", { name: "fix scale" }).click();
   await page.locator(".legend").getByText("GSM", { exact: true }).click();
@@ -482,7 +482,7 @@ test("a brush is resized, moved and cleared by hand; axes switch between linear 
   const bars = page.locator(".range[data-column=range] canvas");
   const picture = async (): Promise<string> => bars.evaluate((canvas: HTMLCanvasElement) => canvas.toDataURL());
   let before = await picture();
-  for (const [name, asked] of [["Range: logarithmic counts", []], ["Range: logarithmic values", ["linear"]]] as const) {
+  for (const [name, asked] of [["Range: log y, logarithmic counts", []], ["Range: log x, logarithmic values", ["linear"]]] as const) {
     scales.length = 0;
     await page.getByRole("button", { name }).click();
     await expect.poll(picture).not.toBe(before);

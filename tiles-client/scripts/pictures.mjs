@@ -57,7 +57,12 @@ const browser = await chromium.launch({
 for (const { name, hash, act, size = desktop, scheme = "light" } of PICTURES) {
   if (names.length > 0 && !names.includes(name)) continue;
   const page = await browser.newPage({ viewport: size, colorScheme: scheme });
-  const idle = () => page.waitForFunction(() => window.pointillist?.idle === true && window.pointillist.map.loaded(), null, { timeout: 120_000 });
+  // This checkout's page, whichever build of the server answers.
+  await page.route(({ pathname }) => pathname === "/" || pathname.startsWith("/ui/"), (route) => {
+    const { pathname } = new URL(route.request().url());
+    return route.fulfill({ path: join(import.meta.dirname, "../dist", pathname === "/" ? "index.html" : pathname.slice("/ui/".length)) });
+  });
+  const idle = () => page.waitForFunction(() => window.pointillist?.idle === true && window.pointillist.map.loaded(), null, { timeout: 240_000 });
   await page.goto(`${server}/${hash}`);
   await idle();
   await act?.(page);

@@ -28,11 +28,13 @@ describe("charts", () => {
         column("temperature", "float", { min: -40, max: 50 }),
         column("course", "float", { min: 0, max: 360 }),
         column("unit", "integer"),
+        column("VendorID", "integer"),
+        column("Dropoff_longitude", "float"),
         column("averageSignal", "integer", { min: 0, max: 0, distinct: 1 }),
         column("created", "timestamp", { min: "2003-01-01T00:00:00Z", max: "2020-01-01T00:00:00Z" }),
       ]),
     );
-    expect(charts.map(({ column: { name }, open }) => `${open ? "+" : "-"}${name}`)).toEqual(["+created", "+range", "+temperature", "+course", "+operator", "-cell", "-unit"]);
+    expect(charts.map(({ column: { name }, open }) => `${open ? "+" : "-"}${name}`)).toEqual(["+created", "+range", "+temperature", "+course", "+operator", "-cell", "-unit", "-VendorID", "-Dropoff_longitude"]);
     expect(charts.find(({ column: { name } }) => name === "range")?.scale).toBe("log10");
     expect(charts.find(({ column: { name } }) => name === "course")?.scale).toBe("linear");
     expect(charts.find(({ column: { name } }) => name === "temperature")?.scale).toBe("linear");

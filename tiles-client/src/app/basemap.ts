@@ -41,7 +41,7 @@ export function offlineStyle(theme: Theme): StyleSpecification {
         minzoom: 1.5 + 1.25 * rank,
         filter: ["all", ["==", ["get", "kind"], "city"], ["==", ["get", "rank"], rank]],
         layout: { "text-field": ["get", "name"], "text-size": 11, "text-font": ["sans-serif"], "text-padding": 12, "text-max-width": 8 },
-        paint: { "text-color": ink.name, "text-halo-color": ink.land, "text-halo-width": 1.25, "text-opacity": 0.85 },
+        paint: { "text-color": ink.name, "text-halo-color": ink.land, "text-halo-width": 1.75, "text-opacity": 0.95 },
       })),
     ],
   };

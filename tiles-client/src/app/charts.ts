@@ -15,7 +15,10 @@ const LOG_FACTOR = 100;
 /** And from zero only with values this great: angles and speeds start at zero too. */
 const LOG_MAX_FROM_ZERO = 10_000;
 
-const IDENTIFIER = /^(id|.*_id|mmsi|imo|lac|cid|cell|area|net|mcc|mnc|unit|callsign|zip.*|code|number|phone|lon|lat|longitude|latitude|x|y)$/i;
+const IDENTIFIER = /^(id|.*_id|.*(longitude|latitude)|mmsi|imo|lac|cid|cell|area|net|mcc|mnc|unit|callsign|zip.*|code|number|phone|lon|lat|x|y)$/i;
+
+/** `VendorID`, `rateCodeId`. */
+const CAMEL_IDENTIFIER = /[a-z]I[dD]$/;
 
 export function inferCharts(stats: Stats): Chart[] {
   const columns = stats.columns.filter((column) => column.hot !== false && column.name !== stats.by && !isConstant(column));
@@ -39,7 +42,7 @@ function isConstant({ min, max, nulls, distinct }: Column): boolean {
 /** Smaller is earlier; 4 and more start folded. */
 function rank(column: Column, rows: number): number {
   const nearlyUnique = column.distinct !== null && rows > 1000 && column.distinct > rows * 0.5 && column.type !== "timestamp" && column.type !== "float";
-  if (nearlyUnique || IDENTIFIER.test(column.name)) return 5;
+  if (nearlyUnique || IDENTIFIER.test(column.name) || CAMEL_IDENTIFIER.test(column.name)) return 5;
   if (column.type === "timestamp") return 0;
   if (column.type === "text") return 2;
   if (column.type === "boolean" || (column.distinct !== null && column.distinct <= 2)) return 4;

@@ -31,7 +31,10 @@ function trim(text: string): string {
 export function percent(part: number, total: number): string {
   if (total <= 0) return "0%";
   const share = (100 * part) / total;
-  return share >= 99.95 && part < total ? ">99.9%" : share > 0 && share < 0.1 ? "<0.1%" : `${trim(share.toFixed(share < 10 ? 1 : 0))}%`;
+  if (share > 0 && share < 0.1) return "<0.1%";
+  if (share >= 99.95 && part < total) return ">99.9%";
+  // "100%" says that nothing is missing.
+  return `${trim(share.toFixed(share < 10 || (share >= 99.5 && part < total) ? 1 : 0))}%`;
 }
 
 /** A value of an aggregate: a number, or a time in microseconds. */

@@ -44,17 +44,19 @@ effect(() => view.setOpacity(state.look.value.opacity / 100));
 
 render(
   <>
-    <Progress />
-    <Draw controller={controller} lonLat={(x, y) => view.lonLat(x, y)} />
     <Panel controller={controller} />
-    <Tools controller={controller} />
-    <Rows controller={controller} />
-    <Tooltip />
-    <ProblemBanner />
-    <Notice />
-    <div class="visually-hidden" aria-live="polite">
-      <Announcement />
-    </div>
+    <section class="over-map" aria-label="On the map">
+      <Progress />
+      <Draw controller={controller} lonLat={(x, y) => view.lonLat(x, y)} />
+      <Tools controller={controller} />
+      <Rows controller={controller} />
+      <Tooltip />
+      <ProblemBanner />
+      <Notice />
+      <div class="visually-hidden" aria-live="polite">
+        <Announcement />
+      </div>
+    </section>
   </>,
   overlay,
 );

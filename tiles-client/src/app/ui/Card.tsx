@@ -18,11 +18,11 @@ export function Card({ title, note, strong, tools, onClear, onFold, children }: 
   return (
     <section class="card" aria-label={title}>
       <header class="card-head">
-        <h3>
+        <h2>
           <button type="button" class="fold" aria-expanded="true" onClick={onFold} title={`Fold ${title}`}>
             {title}
           </button>
-        </h3>
+        </h2>
         <span class={`card-note${strong ? " is-strong" : ""}`}>{note}</span>
         {onClear ? <IconButton icon="close" label={`Clear ${title}`} onClick={onClear} /> : <span class="card-tools">{!note && tools}</span>}
       </header>

@@ -24,14 +24,16 @@ function CountScale({ controller }: { controller: Controller }) {
       ? style.ramp.filter((_, k) => k % 16 === 0 || k === style.ramp.length - 1).map(([r, g, b]) => `rgb(${r} ${g} ${b})`)
       : [`rgb(from var(--ink) r g b / ${style.minAlpha / 255})`, "var(--ink)"];
   return (
-    <div class="count-scale" aria-label={measure ? `Colour scale: ${tell(scale.min)} to ${tell(scale.max)}` : `Colour scale: ${count(scale.min)} to ${count(scale.max)} points per pixel`} role="img">
-      <div class="count-ramp" style={{ background: `linear-gradient(90deg, ${gradient.join(", ")})` }} />
-      <div class="axis">
-        {shown.map(({ intensity, count: amount }) => (
-          <span key={intensity} class={intensity === 0 ? "is-first" : intensity === 1 ? "is-last" : ""} style={{ left: `${100 * intensity}%` }}>
-            {tell(amount)}
-          </span>
-        ))}
+    <div class="count-scale">
+      <div role="img" aria-label={measure ? `Colour scale: ${tell(scale.min)} to ${tell(scale.max)}` : `Colour scale: ${count(scale.min)} to ${count(scale.max)} points per pixel`}>
+        <div class="count-ramp" style={{ background: `linear-gradient(90deg, ${gradient.join(", ")})` }} />
+        <div class="axis">
+          {shown.map(({ intensity, count: amount }) => (
+            <span key={intensity} class={intensity === 0 ? "is-first" : intensity === 1 ? "is-last" : ""} style={{ left: `${100 * intensity}%` }}>
+              {tell(amount)}
+            </span>
+          ))}
+        </div>
       </div>
       <div class="count-note">
         <span>{measure ? `${measure.agg} of ${title(measure.column)} in a pixel` : "points per pixel"}</span>
@@ -93,14 +95,14 @@ export function Legend({ controller }: { controller: Controller }) {
   return (
     <section class="card" aria-label={`Legend: ${title(stats.by)}`}>
       <header class="card-head">
-        <h3>{title(stats.by)}</h3>
+        <h2>{title(stats.by)}</h2>
         <span class="card-note" />
         {hidden.size > 0 && (
           <button type="button" class="text-button" onClick={() => controller.hide([])}>
             Show all
           </button>
         )}
-        <button type="button" class="text-button" aria-pressed={logLegend} aria-label="Logarithmic counts in the legend" onClick={() => controller.restyle({ logLegend: !logLegend })}>
+        <button type="button" class="text-button" aria-pressed={logLegend} aria-label="log: logarithmic counts in the legend" onClick={() => controller.restyle({ logLegend: !logLegend })}>
           log
         </button>
       </header>

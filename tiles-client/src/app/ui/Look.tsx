@@ -40,11 +40,11 @@ export function LookControls({ controller }: { controller: Controller }) {
   return (
     <section class="card" aria-label="Colours">
       <header class="card-head">
-        <h3>
+        <h2>
           <button type="button" class="fold" aria-expanded={open.value} onClick={() => (open.value = !open.value)}>
             Colours
           </button>
-        </h3>
+        </h2>
         <span class="card-note">{open.value ? "" : `${SCALE_LABELS.find(({ how }) => how === look.how)?.label ?? ""}, ${look.palette}`}</span>
       </header>
       {open.value && (

@@ -46,7 +46,7 @@ function Charts({ controller }: { controller: Controller }) {
       {folded.length > 0 && (
         <section class="card" aria-label="More columns">
           <header class="card-head">
-            <h3>More columns</h3>
+            <h2>More columns</h2>
           </header>
           <div class="chips">
             {folded.map(({ column }) => (
@@ -67,6 +67,7 @@ function Head({ controller }: { controller: Controller }) {
   const dark = state.theme.value === "dark";
   return (
     <header class="panel-head">
+      {all.length > 1 && <h1 class="visually-hidden">{open ? (open.title ?? title(open.name)) : "pointillist"}</h1>}
       {all.length > 1 ? (
         <label class="chooser">
           <select aria-label="Dataset" value={open?.name ?? ""} onChange={(event) => void controller.open(event.currentTarget.value, "fresh")}>
@@ -131,11 +132,11 @@ function Exports({ controller }: { controller: Controller }) {
   return (
     <section class="card" aria-label="Export">
       <header class="card-head">
-        <h3>
+        <h2>
           <button type="button" class="fold" aria-expanded={open.value} onClick={() => (open.value = !open.value)}>
             Export
           </button>
-        </h3>
+        </h2>
         <span class="card-note">{open.value ? "" : "CSV, Parquet, PNG"}</span>
       </header>
       {open.value && (

@@ -162,11 +162,11 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
             </button>
           )}
           {numeric && (
-            <button type="button" class="text-button" aria-pressed={chart.scale === "log10"} aria-label={`${name}: logarithmic values`} onClick={() => controller.chart(column.name, { scale: chart.scale === "log10" ? "linear" : "log10" })}>
+            <button type="button" class="text-button" aria-pressed={chart.scale === "log10"} aria-label={`${name}: log x, logarithmic values`} onClick={() => controller.chart(column.name, { scale: chart.scale === "log10" ? "linear" : "log10" })}>
               log x
             </button>
           )}
-          <button type="button" class="text-button" aria-pressed={logCounts.value} aria-label={`${name}: logarithmic counts`} onClick={() => controller.chart(column.name, { logCounts: !logCounts.value })}>
+          <button type="button" class="text-button" aria-pressed={logCounts.value} aria-label={`${name}: log y, logarithmic counts`} onClick={() => controller.chart(column.name, { logCounts: !logCounts.value })}>
             log y
           </button>
         </>

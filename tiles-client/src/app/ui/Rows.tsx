@@ -13,7 +13,7 @@ export function Rows({ controller }: { controller: Controller }) {
   return (
     <section class="rows" aria-label="Rows under the clicked place">
       <header class="card-head">
-        <h3>{heading}</h3>
+        <h2>{heading}</h2>
         <span class="card-note">{list.total > list.rows.length && list.rows.length > 0 ? `the first ${count(list.rows.length)}` : ""}</span>
         <IconButton icon="close" label="Close the rows" onClick={() => controller.pointer.closeRows()} />
       </header>
