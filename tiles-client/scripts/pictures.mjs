@@ -41,12 +41,13 @@ async function hoverMarker(page) {
   await page.waitForTimeout(500);
 }
 
-/** Clicks where a few clicks find rows, and points beside it. */
+/** Clicks until some rows are listed. */
 async function clickFullest(page) {
-  for (const [x, y] of [[700, 420], [690, 440], [715, 380], [660, 470], [740, 500], [760, 450], [640, 400]]) {
+  for (const [x, y] of [[703, 436], [760, 440], [700, 420], [690, 440], [715, 380], [660, 470], [740, 500], [760, 450], [640, 400]]) {
     await page.mouse.click(x, y);
     await page.waitForTimeout(1500);
-    if ((await page.locator(".rows tbody tr").count()) > 0) return;
+    await page.waitForFunction(() => document.querySelector(".rows h2")?.textContent !== "Loading rows…", null, { timeout: 30_000 });
+    if ((await page.locator(".rows tbody tr").count()) > 7) return;
   }
 }
 

@@ -67,7 +67,7 @@ export function ValuesChart({ chart, controller }: { chart: state.Chart; control
         })}
       </ul>
       {listed.length === 0 && <p class="muted">{chart.search ? "No value matches." : "No points in view."}</p>}
-      {other && other.values > 0 && listed.length > 0 && (
+      {other && other.count > 0 && listed.length > 0 && (
         <p class="muted">
           {compact(other.values)} more, {compact(other.count)} points
         </p>
