@@ -13,13 +13,6 @@ const SAMPLING_US = 200;
 /** Callbacks with what they promise, and the continuations of promises that nobody's callback fulfilled. */
 const SCRIPT = new Set(["v8.callFunction", "v8.run", "FunctionCall", "EvaluateScript", "BlinkScheduler_PerformMicrotaskCheckpoint"]);
 
-export interface ScriptTime {
-  /** All JavaScript of the page, milliseconds. */
-  readonly all: number;
-  /** Without MapLibre: handlers, charts, requests, decoding, the count layer. */
-  readonly ours: number;
-}
-
 interface TraceEvent {
   readonly name: string;
   readonly ph: string;
@@ -48,17 +41,18 @@ export class ScriptClock {
     return new ScriptClock(browser, page, cdp);
   }
 
-  async time(job: () => Promise<void>): Promise<ScriptTime> {
+  /** All script of a job, milliseconds. */
+  async time(job: () => Promise<void>): Promise<number> {
     await this.browser.startTracing(this.page, { categories: ["devtools.timeline", "v8", "toplevel"] });
-    await this.cdp.send("Profiler.start");
     await job();
-    const share = await this.#ourShare();
     const { traceEvents } = JSON.parse((await this.browser.stopTracing()).toString()) as { traceEvents: TraceEvent[] };
-    const all = scriptMs(traceEvents);
-    return { all, ours: all * share };
+    return scriptMs(traceEvents);
   }
 
-  async #ourShare(): Promise<number> {
+  /** The share of a job's script that is not MapLibre's but ours: handlers, charts, requests, decoding, the count layer. Not while it is timed: sampling costs. */
+  async ourShare(job: () => Promise<void>): Promise<number> {
+    await this.cdp.send("Profiler.start");
+    await job();
     const { profile } = await this.cdp.send("Profiler.stop");
     const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
     const parents = new Map(profile.nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id] as const)));

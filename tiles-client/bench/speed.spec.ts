@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { expect, test, type Dashboard } from "../e2e/fixture.js";
-import { ScriptClock, type ScriptTime } from "./script.js";
+import { ScriptClock } from "./script.js";
 
 /** Drags, settled steps and recolourings that are measured; BENCH_ROUNDS=4 on a busy machine. */
 const ROUNDS = Number(process.env["BENCH_ROUNDS"] ?? 16);
@@ -31,14 +31,11 @@ test("script time of a brush, of colours and of a tile", async ({ dashboard, sta
   console.log(`${"".padEnd(66)} ${"median".padStart(8)} ${"p95".padStart(8)} ${"n".padStart(4)}`);
 
   const drag = await drags(dashboard, clock);
-  tell("brush update: a drag until all is up to date, by its moves", drag.map(({ all }) => all / MOVES));
-  tell("  of which ours (the rest is MapLibre's)", drag.map(({ ours }) => ours / MOVES));
+  tell("brush update: a drag until all is up to date, by its moves", drag.map((ms) => ms / MOVES));
   const steps = await settledSteps(dashboard, clock);
-  tell(`one step of a brush and a rest: histograms, all ${tiles} tiles anew`, steps.map(({ all }) => all));
-  tell("  of which ours", steps.map(({ ours }) => ours));
+  tell(`one step of a brush and a rest: histograms, all ${tiles} tiles anew`, steps);
   const colours = await recolourings(dashboard, clock);
-  tell("recolouring on the graphics card, by tile in view", colours.map(({ all }) => all / tiles));
-  tell("  of which ours", colours.map(({ ours }) => ours / tiles));
+  tell("recolouring on the graphics card, by tile in view", colours.map((ms) => ms / tiles));
   for (const [what, samples] of Object.entries(await paints(dashboard, clock))) tell(`recolouring on the processor: ${what}`, samples);
 });
 
@@ -59,11 +56,11 @@ async function rest({ page }: Dashboard): Promise<void> {
 }
 
 /** As a hand does it: a move for every frame, whatever has been answered, and back at the end, each drag somewhere else. */
-async function drags(dashboard: Dashboard, clock: ScriptClock): Promise<ScriptTime[]> {
+async function drags(dashboard: Dashboard, clock: ScriptClock): Promise<number[]> {
   const { page } = dashboard;
   await page.locator(".range[data-column=range]").scrollIntoViewIfNeeded();
-  const samples: ScriptTime[] = [];
-  // The first warms up: the server's cube, the compiler.
+  const samples: number[] = [];
+  // The first warms up, the server's cube and the compiler, and tells whose script it is.
   for (let round = -1; round < ROUNDS; round++) {
     const job = async (): Promise<void> => {
       await page.evaluate(
@@ -85,20 +82,20 @@ async function drags(dashboard: Dashboard, clock: ScriptClock): Promise<ScriptTi
       );
       await rest(dashboard);
     };
-    const time = await clock.time(job);
-    if (round >= 0) samples.push(time);
+    if (round >= 0) samples.push(await clock.time(job));
+    else console.log(`${"of a drag's script, MapLibre's own aside".padEnd(66)} ${(100 * (await clock.ourShare(job))).toFixed(0).padStart(7)}%`);
   }
   return samples;
 }
 
 /** One pointer move at a time: what does it cost until all is up to date again? */
-async function settledSteps(dashboard: Dashboard, clock: ScriptClock): Promise<ScriptTime[]> {
+async function settledSteps(dashboard: Dashboard, clock: ScriptClock): Promise<number[]> {
   const { page } = dashboard;
   await page.getByRole("button", { name: "Clear Range" }).click();
   await rest(dashboard);
   const grip = page.getByRole("slider", { name: "Range, from" });
   await grip.focus();
-  const samples: ScriptTime[] = [];
+  const samples: number[] = [];
   for (let step = 0; step < ROUNDS; step++) {
     samples.push(
       await clock.time(async () => {
@@ -110,12 +107,12 @@ async function settledSteps(dashboard: Dashboard, clock: ScriptClock): Promise<S
   return samples;
 }
 
-async function recolourings(dashboard: Dashboard, clock: ScriptClock): Promise<ScriptTime[]> {
+async function recolourings(dashboard: Dashboard, clock: ScriptClock): Promise<number[]> {
   const { page } = dashboard;
   await page.getByRole("button", { name: "Clear Range" }).click();
   await page.getByRole("button", { name: "Colours" }).click();
   await rest(dashboard);
-  const samples: ScriptTime[] = [];
+  const samples: number[] = [];
   const asked = dashboard.requests.length;
   const choices = ["Linear", "viridis", "Log", "categories", "Cube root", "fire"];
   for (let round = 0; round < ROUNDS; round++) {
@@ -165,8 +162,8 @@ async function paints({ page }: Dashboard, clock: ScriptClock): Promise<Record<s
       const samples: number[] = [];
       // The first two let the compiler see what is worth its while.
       for (let round = -2; round < ROUNDS; round++) {
-        const { all } = await clock.time(() => page.evaluate(() => (window as unknown as { paint: () => Promise<void> }).paint()));
-        if (round >= 0) samples.push(all / PAINTS);
+        const ms = await clock.time(() => page.evaluate(() => (window as unknown as { paint: () => Promise<void> }).paint()));
+        if (round >= 0) samples.push(ms / PAINTS);
       }
       results[`${kind}, ${size} pixels`] = samples;
     }

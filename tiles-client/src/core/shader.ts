@@ -84,20 +84,22 @@ export class Shading {
   /** Colours a tile. `out` has size * size * 4 bytes, RGBA, not premultiplied, row 0 north. */
   paint(tile: CountTile, out: Uint8ClampedArray): void {
     const pixels = new Uint32Array(out.buffer, out.byteOffset, tile.size * tile.size);
-    if (tile.empty) pixels.fill(0);
-    else if (this.style.kind === "categories") this.#paintCategories(tile, pixels, this.style);
+    pixels.fill(0);
+    if (tile.empty) return;
+    if (this.style.kind === "categories") this.#paintCategories(tile, pixels, this.style);
     else this.#paintRamp(tile, pixels, this.style.visible);
   }
 
   #paintCategories(tile: CountTile, pixels: Uint32Array, style: CategoricalStyle): void {
     const plane = tile.size * tile.size;
-    const { data } = tile;
+    const { data, occupied } = tile;
     const table = this.#tableOfSteps();
     const planes = visiblePlanes(tile, style.visible);
     const offsets = Uint32Array.from(planes, (c) => c * plane);
     const [reds, greens, blues] = ([0, 1, 2] as const).map((channel) => Float64Array.from(planes, (c) => style.colors[c]?.[channel] ?? 0)) as [Float64Array, Float64Array, Float64Array];
     const pure = Uint32Array.from(planes, (_, k) => ((blues[k] as number) << 16) | ((greens[k] as number) << 8) | (reds[k] as number));
-    for (let p = 0; p < plane; p++) {
+    for (let at = 0; at < occupied.length; at++) {
+      const p = occupied[at] as number;
       let total = 0;
       let only = -1;
       for (let k = 0; k < offsets.length; k++) {
@@ -106,10 +108,7 @@ export class Shading {
         only = total === 0 ? k : -1;
         total += count;
       }
-      if (total === 0) {
-        pixels[p] = 0;
-        continue;
-      }
+      if (total === 0) continue;
       const alpha = (total < table.length ? (table[total] as number) : this.value(total)) & 0xff000000;
       if (only >= 0) {
         // Most pixels have points of one category, whose colour needs no mixing.
@@ -131,13 +130,14 @@ export class Shading {
 
   #paintRamp(tile: CountTile, pixels: Uint32Array, visible: readonly boolean[]): void {
     const plane = tile.size * tile.size;
-    const { data } = tile;
+    const { data, occupied } = tile;
     const table = this.#tableOfSteps();
     const offsets = Uint32Array.from(visiblePlanes(tile, visible), (c) => c * plane);
-    for (let p = 0; p < plane; p++) {
+    for (let at = 0; at < occupied.length; at++) {
+      const p = occupied[at] as number;
       let total = 0;
       for (let k = 0; k < offsets.length; k++) total += data[(offsets[k] as number) + p] as number;
-      pixels[p] = total < table.length ? (table[total] as number) : this.value(total);
+      if (total > 0) pixels[p] = total < table.length ? (table[total] as number) : this.value(total);
     }
   }
 }

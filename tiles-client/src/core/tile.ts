@@ -7,6 +7,7 @@ export class CountTile {
   readonly size: number;
   /** Whether no pixel holds a point: such a tile needs no memory on the graphics card. */
   readonly empty: boolean;
+  #occupied: Uint32Array | null = null;
 
   /**
    * @param shape `[categories, size, size]`, row 0 north.
@@ -28,6 +29,22 @@ export class CountTile {
 
   get bytes(): number {
     return this.data.byteLength;
+  }
+
+  /** Places, `row * size + column`, of the pixels that hold points, ascending. Found once: whoever colours the tile again passes over the others. */
+  get occupied(): Uint32Array {
+    if (this.#occupied) return this.#occupied;
+    const plane = this.size * this.size;
+    const { data } = this;
+    const marks = new Uint8Array(plane);
+    for (let c = 0; c < this.categories; c++) {
+      const base = c * plane;
+      for (let p = 0; p < plane; p++) if (data[base + p] !== 0) marks[p] = 1;
+    }
+    const places = new Uint32Array(plane);
+    let count = 0;
+    for (let p = 0; p < plane; p++) if (marks[p] === 1) places[count++] = p;
+    return (this.#occupied = places.slice(0, count));
   }
 
   /** Counts per category of the pixel in column `i`, row `j`. */
