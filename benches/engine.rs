@@ -11,7 +11,9 @@
 use criterion::Criterion;
 use pointillist::dataset::{ColumnId, ColumnKind, Dataset};
 use pointillist::engine::bitmap::Bitmap;
-use pointillist::engine::{Backend, Bins, Cancel, Engine, EngineOptions, Groups, HistogramRequest, open};
+use pointillist::engine::{
+    Aggregate, Backend, Bins, Cancel, CountGrid, Engine, EngineOptions, Groups, HistogramRequest, Measure, Selection, ValueGrid, open,
+};
 use pointillist::filter::{Filter, Predicate};
 use pointillist::world::{TileId, Zoom};
 use std::hint::black_box;
@@ -86,6 +88,7 @@ fn kernels(criterion: &mut Criterion, backend: &str, dataset: &Arc<Dataset>, eng
 
     criterion.bench_function(&name("select by two columns"), |b| b.iter(|| select(black_box(&filter))));
     for (label, selection) in [("unfiltered", &all), ("filtered", &filtered)] {
+        parents(criterion, &|what| name(&format!("{what}, {label}")), dataset, engine, selection, columns[0]);
         let mut tile = TileId::new(0, 0, 0).expect("there is a tile 0/0/0");
         while tile.z() <= 12 {
             if tile.z() % 4 == 0 {
@@ -107,6 +110,76 @@ fn kernels(criterion: &mut Criterion, backend: &str, dataset: &Arc<Dataset>, eng
             criterion.bench_function(&what, |b| b.iter(|| engine.distribution(selection, black_box(zoom), &never).expect("it is counted")));
         }
     }
+}
+
+/// A tile counted, and the same summed from the counts of the four tiles inside of it, as a prewarm could do that has just made those: for
+/// counts, and for sums of a column. What the four cost is in neither.
+fn parents(
+    criterion: &mut Criterion,
+    name: &dyn Fn(&str) -> String,
+    dataset: &Arc<Dataset>,
+    engine: &dyn Engine,
+    selection: &Selection,
+    column: ColumnId,
+) {
+    let never = Cancel::never();
+    let aggregate = Aggregate { measure: Measure::Sum, column };
+    let mut parent = TileId::new(0, 0, 0).expect("there is a tile 0/0/0");
+    while parent.z() <= 16 {
+        if parent.z() % 4 == 0 {
+            let children = parent.children().expect("zooms end at 24");
+            let z = parent.z();
+            let count = |tiles: &[TileId]| engine.count(selection, tiles, &never).expect("it is counted");
+            let counted = count(&children);
+            let summed = || summed(&children, &counted);
+            assert!(summed() == count(&[parent])[0], "the counts of children sum to their parent's");
+            criterion.bench_function(&name(&format!("parent counted, densest of zoom {z}")), |b| b.iter(|| count(&[black_box(parent)])));
+            criterion.bench_function(&name(&format!("parent summed, densest of zoom {z}")), |b| b.iter(|| black_box(summed())));
+            let add = |tiles: &[TileId]| engine.aggregate(selection, aggregate, tiles, &never).expect("it is added up");
+            let added = add(&children);
+            criterion.bench_function(&name(&format!("parent's values counted, densest of zoom {z}")), |b| b.iter(|| add(&[black_box(parent)])));
+            criterion.bench_function(&name(&format!("parent's values summed, densest of zoom {z}")), |b| b.iter(|| values_summed(&children, black_box(&added))));
+        }
+        parent = densest_child(dataset, parent);
+    }
+}
+
+/// Four grids at half their size, side by side.
+fn summed(tiles: &[TileId; 4], grids: &[CountGrid]) -> CountGrid {
+    let (categories, size) = (grids[0].categories, grids[0].size);
+    let mut whole = CountGrid::zeros(categories, size);
+    for (tile, grid) in tiles.iter().zip(grids) {
+        for category in 0..categories {
+            let quarter = category * size * size + (tile.y() as usize % 2 * size + tile.x() as usize % 2) * size / 2;
+            for (row, two) in grid.plane(category).chunks_exact(2 * size).enumerate() {
+                let (upper, lower) = two.split_at(size);
+                let pixels = whole.counts[quarter + row * size..][..size / 2].iter_mut();
+                for (pixel, (a, b)) in pixels.zip(upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0)) {
+                    *pixel = a[0] + a[1] + b[0] + b[1];
+                }
+            }
+        }
+    }
+    whole
+}
+
+fn values_summed(tiles: &[TileId; 4], grids: &[ValueGrid]) -> ValueGrid {
+    let size = grids[0].size;
+    let mut whole = ValueGrid::empty(size);
+    for (tile, grid) in tiles.iter().zip(grids) {
+        let quarter = (tile.y() as usize % 2 * size + tile.x() as usize % 2) * size / 2;
+        for (row, two) in grid.values.chunks_exact(2 * size).enumerate() {
+            for column in 0..size / 2 {
+                let four = [two[2 * column], two[2 * column + 1], two[size + 2 * column], two[size + 2 * column + 1]];
+                // NaN where there is no value.
+                let (n, sum) = four.iter().filter(|value| !value.is_nan()).fold((0, 0.0), |(n, sum), value| (n + 1, sum + value));
+                if n > 0 {
+                    whole.values[quarter + row * size + column] = sum;
+                }
+            }
+        }
+    }
+    whole
 }
 
 fn densest_child(dataset: &Dataset, tile: TileId) -> TileId {
