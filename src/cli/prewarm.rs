@@ -253,7 +253,7 @@ fn views(args: &PrewarmArgs, source: &Arc<Source>) -> anyhow::Result<Vec<Arc<Vie
 
 type Planned = Vec<(Arc<View>, Arc<Plan>)>;
 
-/// Views that count the same points have one plan.
+/// Views that show the same points, spread alike, have one plan.
 fn planned(
     views: &[Arc<View>],
     pipeline: &Pipeline,
@@ -263,11 +263,12 @@ fn planned(
     let mut plans = HashMap::new();
     let mut planned = Vec::new();
     for view in views {
-        let plan = match plans.get(&view.numbers) {
+        let shown = (view.numbers, view.style.spread);
+        let plan = match plans.get(&shown) {
             Some(plan) => Arc::clone(plan),
             None => Arc::new(Plan::of(view, pipeline, zooms, area)?),
         };
-        plans.insert(view.numbers, plan.clone());
+        plans.insert(shown, plan.clone());
         planned.push((view.clone(), plan));
     }
     Ok(planned)

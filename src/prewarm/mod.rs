@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! area    where tiles are wanted: boxes, polygons, a list
-//! plan    which tiles have points, exactly, from the index and the selection: empty subtrees are never entered
+//! plan    which tiles have points, exactly, from the index and the selection: empty subtrees are never entered; with spread
+//!         points also those that they reach into [halo]
 //! sink    the cache, or a work file: tiles made so far, in SQLite beside the output; kill -9 loses at most a few batches
 //! output  PMTiles, MBTiles or a folder, written from the work file in a fixed order and renamed into place
 //! place   a local path, or a store of objects
@@ -13,6 +14,7 @@
 //! So a resumed run makes only what is missing, and its output is byte for byte that of a run that was never stopped.
 
 mod area;
+mod halo;
 mod make;
 mod output;
 mod pace;

@@ -1,12 +1,13 @@
-//! Which tiles to make: those with points, found without counting a pixel.
+//! Which tiles to make: those that show points, found without counting a pixel.
 
 use super::area::Area;
+use super::halo::reaches;
 use crate::engine::bitmap::GroupedBitmaps;
 use crate::engine::cpu::CpuEngine;
 use crate::engine::{Cancel, Engine, Groups, Selection, SelectionBody};
 use crate::filter::Cover;
 use crate::service::{Pipeline, ServiceError, Source, View};
-use crate::world::{TileId, Zoom};
+use crate::world::{Key, TileId, Zoom};
 use serde::Serialize;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -28,18 +29,17 @@ impl Plan {
     /// # Errors
     /// As [`Pipeline::selection`].
     pub fn of(view: &View, pipeline: &Pipeline, zooms: &RangeInclusive<u8>, area: &Area) -> Result<Plan, ServiceError> {
-        let shown = Shown::of(view, pipeline)?;
-        let has_points = |tile: TileId| shown.has_points(tile);
+        let shown = Shown::of(view, pipeline, zooms)?;
         let mut tiles = Vec::new();
         match area.tiles() {
             Some(listed) => {
-                tiles.extend(listed.iter().copied().filter(|&tile| zooms.contains(&tile.z()) && has_points(tile)));
+                tiles.extend(listed.iter().copied().filter(|&tile| zooms.contains(&tile.z()) && shown.shows(tile)));
                 // The order of the curve: by the first key inside, then the smaller before the larger.
                 tiles.sort_by_key(|tile| (tile.keys().1, std::cmp::Reverse(tile.z())));
             }
             None => {
                 let world = TileId::from_cell(Zoom::new(0).expect("there is a zoom 0"), 0);
-                Walk { zooms, area, has_points: &has_points, tiles: &mut tiles }.visit(world, Cover::Partly);
+                Walk { zooms, area, shown: &shown, tiles: &mut tiles }.visit(world, Cover::Partly);
             }
         }
         Ok(Plan { tiles })
@@ -57,17 +57,23 @@ struct Shown<'a> {
     source: &'a Source,
     /// `None` where it shows every point.
     selection: Option<Arc<Selection>>,
+    /// How many pixels points are spread, zoom by zoom.
+    spread: [usize; 256],
 }
 
 impl Shown<'_> {
     /// What the pipeline has selected already, where that lies on the host and says it all. Else one more scan by the CPU: a device
     /// gives its bitmaps to nobody, and of an aggregate only points with a value are shown.
-    fn of<'a>(view: &'a View, pipeline: &Pipeline) -> Result<Shown<'a>, ServiceError> {
+    fn of<'a>(view: &'a View, pipeline: &Pipeline, zooms: &RangeInclusive<u8>) -> Result<Shown<'a>, ServiceError> {
         let (source, dataset, never) = (&*view.source, view.source.dataset(), Cancel::never());
+        let mut spread = [0; 256];
+        for z in zooms.clone() {
+            spread[usize::from(z)] = pipeline.spread_pixels(view, Zoom::new(z).expect("zooms end at 24"), &never)?;
+        }
         let valued = view.aggregate.map(|aggregate| aggregate.column).filter(|&column| dataset.column(column).nulls > 0);
         let filter = match valued {
             Some(column) => Arc::new(view.filter.and_not_null(column, dataset)?),
-            None if view.filter.is_all() => return Ok(Shown { source, selection: None }),
+            None if view.filter.is_all() => return Ok(Shown { source, selection: None, spread }),
             None => view.filter.clone(),
         };
         let selected = pipeline.selection(view, &never)?;
@@ -75,7 +81,7 @@ impl Shown<'_> {
             SelectionBody::Host(_) if valued.is_none() => selected,
             _ => CpuEngine::new(dataset.clone()).select(&filter, &Arc::new(Groups::none(dataset)), &never)?,
         };
-        Ok(Shown { source, selection: Some(selection) })
+        Ok(Shown { source, selection: Some(selection), spread })
     }
 
     fn bitmaps(&self) -> Option<&[GroupedBitmaps]> {
@@ -85,12 +91,28 @@ impl Shown<'_> {
         }
     }
 
+    /// Whether anything is to be seen in a tile: its own points, or those that are spread across its border.
+    fn shows(&self, tile: TileId) -> bool {
+        let radius = self.spread[usize::from(tile.z())];
+        self.has_points(tile) || radius > 0 && reaches(tile, radius, &|first, last| self.has_points_in(first, last))
+    }
+
+    /// Whether a tile or any inside of it may show anything.
+    fn may_show(&self, tile: TileId) -> bool {
+        let mut around = (-1..=1).flat_map(|dy| (-1..=1).filter_map(move |dx| tile.neighbour(dx, dy)));
+        self.has_points(tile) || self.spread.iter().any(|&radius| radius > 0) && around.any(|neighbour| self.has_points(neighbour))
+    }
+
     fn has_points(&self, tile: TileId) -> bool {
-        let Some(bitmaps) = self.bitmaps() else { return self.source.has_points(tile) };
         let (first, last) = tile.keys();
-        self.source.dataset().parts.iter().zip(bitmaps).any(|(part, bitmaps)| {
+        self.has_points_in(first, last)
+    }
+
+    fn has_points_in(&self, first: Key, last: Key) -> bool {
+        let bitmaps = self.bitmaps();
+        self.source.dataset().parts.iter().enumerate().any(|(i, part)| {
             let slice = part.index().slice(first, last);
-            !slice.is_empty() && bitmaps.all.count(slice.start, slice.end) > 0
+            !slice.is_empty() && bitmaps.is_none_or(|bitmaps| bitmaps[i].all.count(slice.start, slice.end) > 0)
         })
     }
 }
@@ -98,15 +120,15 @@ impl Shown<'_> {
 struct Walk<'a> {
     zooms: &'a RangeInclusive<u8>,
     area: &'a Area,
-    has_points: &'a dyn Fn(TileId) -> bool,
+    shown: &'a Shown<'a>,
     tiles: &'a mut Vec<TileId>,
 }
 
 impl Walk<'_> {
-    /// Subtrees without points, and those outside of the area, are never entered.
+    /// Subtrees that show nothing, and those outside of the area, are never entered.
     fn visit(&mut self, tile: TileId, parent: Cover) {
         let cover = if parent == Cover::Inside { parent } else { self.area.cover(tile) };
-        if cover == Cover::Outside || !(self.has_points)(tile) {
+        if cover == Cover::Outside || !self.shown.may_show(tile) {
             return;
         }
         if tile.z() < *self.zooms.end() {
@@ -114,7 +136,7 @@ impl Walk<'_> {
                 self.visit(child, cover);
             }
         }
-        if self.zooms.contains(&tile.z()) {
+        if self.zooms.contains(&tile.z()) && self.shown.shows(tile) {
             self.tiles.push(tile);
         }
     }

@@ -301,6 +301,18 @@ impl Pipeline {
         Ok(grids)
     }
 
+    /// By how many pixels a view's points are spread at a zoom.
+    ///
+    /// # Errors
+    /// As [`Pipeline::selection`].
+    pub fn spread_pixels(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<usize, ServiceError> {
+        match view.style.spread {
+            _ if view.aggregate.is_some() => Ok(0),
+            Spread::Pixels(pixels) => Ok(pixels),
+            Spread::Auto => self.auto_spread(view, zoom, cancel),
+        }
+    }
+
     /// Whether the image of a tile at a zoom shows nothing but the tile's own counts, as [`Pipeline::count_once`] gives them.
     ///
     /// # Errors
@@ -366,10 +378,7 @@ impl Pipeline {
         let quality = self.quality(view, zoom);
         self.shaders.get(&(view.image, zoom, quality), cancel, || {
             let categories = self.categories(view, cancel)?;
-            let spread_pixels = match view.style.spread {
-                Spread::Pixels(pixels) => pixels,
-                Spread::Auto => self.auto_spread(view, zoom, cancel)?,
-            };
+            let spread_pixels = self.spread_pixels(view, zoom, cancel)?;
             let (distribution, quality) = self.count_scale(view, zoom, spread_pixels, quality, cancel)?;
             let shader = Shader::new(&view.style, &categories, &distribution)?;
             let bytes = PREPARED_BYTES + distribution.bytes();

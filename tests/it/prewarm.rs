@@ -152,6 +152,30 @@ fn equal_tiles_are_kept_once() {
 }
 
 #[test]
+fn spread_points_are_made_in_every_tile_that_they_reach_into() {
+    let sample = Sample::new(400);
+    let output = sample.folder.path().join("spread");
+    let style = ["--style", "spread=16", "--filter", "range < 1500"];
+    let range = ["--min-zoom", "4", "--max-zoom", "4"];
+    let dry: serde_json::Value = serde_json::from_str(&done(&prewarm(&sample, &[&range[..], &style, &["--dry-run", "--json"]].concat()))).unwrap();
+    done(&prewarm(&sample, &[&range[..], &style, &["-o", output.to_str().unwrap()]].concat()));
+    let made = in_folder(&output);
+    assert_eq!(dry["tiles"], made.len());
+    let served = Served::start(&sample.dataset(), &[]);
+    let image = |tile: &TileId| served.get(&format!("/towers/{}/{}/{}.png?spread=16&filter=range%20%3C%201500", tile.z(), tile.x(), tile.y())).body;
+    let empty = pointillist::encode::empty_png(256);
+    let all = (0..256).map(|i| TileId::new(4, i % 16, i / 16).unwrap());
+    let shown: BTreeSet<TileId> = all.filter(|tile| image(tile) != empty).collect();
+    assert_eq!(made, shown);
+    let own = occupied(&sample, 4..=4, |range| range < 1500);
+    assert!(made.len() > own.len() && made.is_superset(&own), "no point lies near a border: the test shows nothing");
+    for tile in made.difference(&own) {
+        let file = output.join(format!("{}/{}/{}.png", tile.z(), tile.x(), tile.y()));
+        assert_eq!(std::fs::read(file).unwrap(), image(tile), "{tile}");
+    }
+}
+
+#[test]
 fn of_an_aggregate_only_points_with_a_value_have_tiles() {
     let folder = tempfile::tempdir().unwrap();
     let csv: String = (0..400).map(|i| format!("{},{},{}\n", i % 20 * 17 - 170, i / 20 * 7 - 70, if i % 3 == 0 { "7" } else { "" })).collect();
