@@ -1,9 +1,6 @@
 //! Crossfilter: brushes over several columns, and every column's histogram under all brushes but its own.
 //!
-//! The first answer reads the points once for all histograms. When a second question differs from one seen before in one
-//! brush only, that brush is being dragged: a cube of counts by its column's keys is built, in one more pass, and every later
-//! position of the brush is answered from it, exactly, without a point being read. Brushes whose ends lie on sixteenths of
-//! the bins shown (or on any value, where values are few) are answered so; others by a pass.
+//! The first answer reads the points once for all histograms; the steps of a drag are answered without reading any (`drag.rs`).
 //!
 //! Counts are the engine's, whichever it is. Cubes and means are made on the host: a cube is an array of some millions of
 //! cells that the host goes on to sum up, and a mean of floats wants an order and f64, which shaders do not have. Knows
@@ -11,6 +8,7 @@
 
 mod brush;
 mod cubes;
+mod drag;
 #[cfg(test)]
 mod tests;
 
@@ -34,11 +32,6 @@ pub const BRUSHES_MAX: usize = 32;
 /// Steps of a bin at which a brush may end and still be answered from a cube: about a pixel of a chart with 64 bins.
 pub const BRUSH_STEPS: usize = 16;
 
-/// Slices of a cube.
-const SLICES_MAX: usize = 4096;
-/// Cells of a cube, over all its histograms: 64 MiB.
-const CUBE_CELLS_MAX: usize = 1 << 24;
-
 /// The body of `POST /{dataset}/crossfilter`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,6 +49,10 @@ pub struct CrossfilterRequest {
     /// Whose histograms are wanted.
     #[serde(default)]
     pub columns: Vec<ColumnQuestion>,
+    /// The column whose brush is about to be dragged, because the pointer has come to it: [`Crossfilter::prepare`] builds what
+    /// answers its steps.
+    #[serde(default)]
+    pub active: Option<String>,
     /// CQL2 text that everything is under, besides the brushes.
     #[serde(default)]
     pub filter: String,
@@ -114,6 +111,8 @@ struct Question {
     brushes: Vec<(Brush, String)>,
     groups: Arc<Groups>,
     area: Option<Region>,
+    /// The column whose brush is about to be dragged.
+    active: Option<ColumnId>,
     filter: String,
 }
 
@@ -173,6 +172,7 @@ impl Crossfilter {
             brushes: Vec::new(),
             groups: groups.cloned().unwrap_or_else(|| Arc::new(Groups::none(&self.dataset))),
             area: area.filter(|area| !self.holds_everything(area)),
+            active: None,
             filter: String::new(),
         };
         let (plans, counts) = self.directly(&question, cancel)?;
@@ -223,8 +223,13 @@ impl Crossfilter {
             brushes,
             groups: groups.cloned().unwrap_or_else(|| Arc::new(Groups::none(&self.dataset))),
             area: request.bbox.map(area_of).transpose()?.filter(|area| !self.holds_everything(area)),
+            active: request.active.as_deref().map(|name| self.column(name)).transpose()?,
             filter: filter.canonical().to_owned(),
         })
+    }
+
+    fn column(&self, name: &str) -> Result<ColumnId, HistogramError> {
+        Ok(ColumnPlan::new(&ColumnQuestion::Name(name.to_owned()), &self.dataset)?.column)
     }
 
     /// Whether an area need not be looked at. The manifest's bounds are rounded to degrees, hence the margin.
@@ -262,76 +267,16 @@ impl Crossfilter {
         };
         Ok(question.plans.iter().map(ranked).collect())
     }
-
-    /// The answer from a cube: one that is there, or one that is built because a brush is being dragged.
-    fn answered_by_cubes(
-        &self,
-        question: &Question,
-        contexts: &[(ColumnId, String)],
-        cancel: &Cancel,
-    ) -> Result<Option<(Vec<ColumnPlan>, LinkedCounts)>, CrossfilterError> {
-        let brushed: Vec<(&Brush, &String)> = contexts
-            .iter()
-            .filter_map(|(column, context)| Some((question.brush(*column)?, context)))
-            .collect();
-        for (brush, context) in &brushed {
-            if let Some(cube) = self.cubes.get(context)
-                && let Some(counts) = cube.cube.counts(&brush.ranges)
-            {
-                return Ok(Some((cube.plans.clone(), counts)));
-            }
-        }
-        for (brush, context) in brushed {
-            if !self.cubes.has_seen(context) || self.cubes.get(context).is_some() {
-                continue;
-            }
-            let Some(active) = self.active(question, brush) else { continue };
-            let plans = self.ranked(question, cancel)?;
-            let cube = self.host.linked_cube(&question.linked(&plans, &self.dataset, Some(active)), cancel)?;
-            let counts = cube.counts(&brush.ranges).expect("the brush's ends begin slices");
-            self.cubes.put(context.clone(), plans.clone(), cube);
-            return Ok(Some((plans, counts)));
-        }
-        Ok(None)
-    }
-
-    /// The slices of a cube for a brush; `None` where there would be too many.
-    fn active(&self, question: &Question, brush: &Brush) -> Option<Active> {
-        if self.dataset.rows() > u64::from(u32::MAX) {
-            return None;
-        }
-        let key_max = self.dataset.column(brush.column).key_max;
-        let plan = question.plans.iter().find(|plan| plan.column == brush.column).cloned().or_else(|| {
-            let name = self.dataset.column(brush.column).name.clone();
-            ColumnPlan::new(&ColumnQuestion::Name(name), &self.dataset).ok()
-        })?;
-        let cells_per_slice: usize = question
-            .plans
-            .iter()
-            .map(|plan| question.groups.len() * (plan.request(&self.dataset).bins.len() + 2))
-            .sum();
-        let slices_max = SLICES_MAX.min(CUBE_CELLS_MAX / cells_per_slice.max(1));
-        // As fine as there is room for: every key, or parts of the bins shown.
-        if key_max < slices_max as u64 {
-            return Some(Active { column: brush.column, starts: (0..=key_max).collect() });
-        }
-        let ends = brush.ranges.iter().flat_map(|&(from, to)| [from, to.saturating_add(1)]).filter(|&key| key <= key_max);
-        for steps in [BRUSH_STEPS, 4, 1] {
-            let mut starts: Vec<u64> = plan.brush_keys(&self.dataset, steps).into_iter().chain(ends.clone()).chain([0, 1]).collect();
-            starts.retain(|&key| key <= key_max);
-            starts.sort_unstable();
-            starts.dedup();
-            if starts.len() <= slices_max {
-                return Some(Active { column: brush.column, starts });
-            }
-        }
-        None
-    }
 }
 
 impl Question {
     fn brush(&self, column: ColumnId) -> Option<&Brush> {
         self.brushes.iter().map(|(brush, _)| brush).find(|brush| brush.column == column)
+    }
+
+    /// The brush of a column, or one that lets everything through.
+    fn brush_or_all(&self, column: ColumnId) -> Brush {
+        self.brush(column).cloned().unwrap_or_else(|| Brush { column, ranges: vec![(0, u64::MAX)] })
     }
 
     fn linked(&self, plans: &[ColumnPlan], dataset: &Dataset, active: Option<Active>) -> LinkedQuestion {
@@ -349,7 +294,7 @@ impl Question {
     /// Per column that a brush may be dragged on: everything of the question but that brush, as text.
     fn contexts(&self) -> Vec<(ColumnId, String)> {
         let mut columns: Vec<ColumnId> = self.plans.iter().map(|plan| plan.column).collect();
-        columns.extend(self.brushes.iter().map(|(brush, _)| brush.column));
+        columns.extend(self.brushes.iter().map(|(brush, _)| brush.column).chain(self.active));
         columns.sort_unstable();
         columns.dedup();
         let common = format!("{:?}|{:?}|{:?}|{}", self.plans, self.area, self.groups.column(), self.base.canonical());

@@ -221,6 +221,75 @@ fn a_dragged_brush_is_answered_from_a_cube() {
 }
 
 #[test]
+fn a_brush_that_is_about_to_be_dragged_has_its_cube_before_the_first_step() {
+    let rows = towers(3000);
+    let (_folder, dataset) = open(&rows, 1000);
+    let crossfilter = on_cpu(&dataset);
+    let request = |range: Json, active: Option<&str>| -> CrossfilterRequest {
+        let mut brushes = json!({"speed": [5, null]});
+        if !range.is_null() {
+            brushes["range"] = range;
+        }
+        serde_json::from_value(json!({"brushes": brushes, "columns": ["range", "speed", "created"], "active": active})).unwrap()
+    };
+    let never = Cancel::never();
+    // The pointer comes to a chart without a brush, and then there is one.
+    let first = request(Json::Null, Some("range"));
+    let unbrushed = crossfilter.answer(&first, None, &never).unwrap();
+    assert_eq!(crossfilter.cubes.len(), 0, "the answer comes first");
+    crossfilter.prepare(&first, None).unwrap();
+    assert_eq!(crossfilter.cubes.len(), 1);
+    // A pass would notice that it is cancelled; a cube has nothing to stop.
+    let cancelled = Cancel::never();
+    cancelled.cancel();
+    let edge = unbrushed.histograms["range"]["bins"][7]["lo"].clone();
+    let step = request(json!([null, edge]), None);
+    let answer = crossfilter.answer(&step, None, &cancelled).unwrap();
+    assert_eq!(answer, on_cpu(&dataset).answer(&step, None, &never).unwrap());
+    // And then there is none again.
+    assert_eq!(crossfilter.answer(&request(Json::Null, None), None, &cancelled).unwrap(), unbrushed);
+    assert!(matches!(crossfilter.prepare(&request(Json::Null, Some("rnage")), None), Err(CrossfilterError::Histogram(_))));
+}
+
+#[test]
+fn a_step_that_comes_while_its_cube_is_built_waits_for_it() {
+    let rows = towers(3000);
+    let (_folder, dataset) = open(&rows, 1000);
+    let crossfilter = on_cpu(&dataset);
+    let request: CrossfilterRequest =
+        serde_json::from_value(json!({"brushes": {"speed": [null, 100]}, "columns": ["range", "speed"], "active": "speed"})).unwrap();
+    let question = crossfilter.question(&request, None).unwrap();
+    let (_, context) = question.contexts().pop().unwrap();
+    // Whenever the step comes, it is one of a drag.
+    crossfilter.cubes.saw(std::iter::once(context.clone()));
+    let (begin, begun) = std::sync::mpsc::channel();
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let (crossfilter, question, context) = (&crossfilter, &question, &context);
+        scope.spawn(move || {
+            crossfilter.cubes.get_or_build(context, &Cancel::never(), || {
+                begin.send(()).unwrap();
+                wait.recv().unwrap();
+                Err(EngineError::Cancelled)
+            })
+        });
+        begun.recv().unwrap();
+        // Waiting, it notices that nobody wants it any more.
+        let cancelled = Cancel::never();
+        cancelled.cancel();
+        let left = crossfilter.answer(&request, None, &cancelled);
+        assert!(matches!(left, Err(CrossfilterError::Engine(EngineError::Cancelled))), "{left:?}");
+        // And where the builder fails, whoever waits builds.
+        let waiting = scope.spawn(|| crossfilter.answer(&request, None, &Cancel::never()));
+        go_on.send(()).unwrap();
+        let answer = waiting.join().unwrap().unwrap();
+        assert_eq!(answer, on_cpu(&dataset).answer(&request, None, &Cancel::never()).unwrap());
+        assert!(question.active.is_some());
+    });
+    assert_eq!(crossfilter.cubes.len(), 1);
+}
+
+#[test]
 fn a_search_shows_only_what_it_finds() {
     let rows = towers(2000);
     let (_folder, dataset) = open(&rows, 1000);

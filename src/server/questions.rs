@@ -65,7 +65,8 @@ pub async fn histogram(
     Ok(app.document(&headers, JSON, body, names_version(&uri, &version)))
 }
 
-/// `POST /{dataset}/crossfilter`. A newer question of the same `client` makes an older one stop.
+/// `POST /{dataset}/crossfilter`. A newer question of the same `client` makes an older one stop. The thread that has answered a
+/// question with an `active` brush goes on to build what answers the steps of its drag.
 pub async fn crossfilter(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
@@ -89,11 +90,26 @@ pub async fn crossfilter(
         }
     }
     let (send, receive) = oneshot::channel();
+    let asked = Arc::new((source, request));
+    let preparing = asked.clone();
     let work = move |_: &crate::service::Pipeline, cancel: &crate::engine::Cancel| {
-        let groups = groups_of(&source, request.by.as_deref())?;
-        Ok(source.crossfilter().answer(&request, groups.as_ref(), cancel)?)
+        let (source, request) = &*asked;
+        let groups = groups_of(source, request.by.as_deref())?;
+        Ok(source.crossfilter().answer(request, groups.as_ref(), cancel)?)
     };
-    let _ticket = app.service.ask_with(cancel, Priority::Interactive, work, move |result| drop(send.send(result)));
+    let reply = move |result: Result<_, _>| {
+        let is_answered = result.is_ok();
+        drop(send.send(result));
+        let (source, request) = &*preparing;
+        if is_answered && request.active.is_some() {
+            let groups = groups_of(source, request.by.as_deref());
+            let prepared = groups.and_then(|groups| Ok(source.crossfilter().prepare(request, groups.as_ref())?));
+            if let Err(error) = prepared {
+                tracing::debug!("the first step of a drag will take longer: {error}");
+            }
+        }
+    };
+    let _ticket = app.service.ask_with(cancel, Priority::Interactive, work, reply);
     let answer = within_deadline(&app, receive).await?;
     let body = serde_json::to_vec(&answer).map_err(|_| Problem::lost())?;
     let headers = [
