@@ -4,7 +4,8 @@
 //! Unlike counts, values are not subtracted from one another: every selected point of a tile is read. A pixel is a run of
 //! points, so each has one reader, which goes through them in their order.
 
-use super::count::{Runs, runs, slice_of};
+use super::borders::{Runs, runs};
+use super::count::slice_of;
 use super::distribution::{SharedCells, tasks};
 use crate::dataset::{ColumnKeys, Dataset, Part};
 use crate::engine::bitmap::GroupedBitmaps;

@@ -1,8 +1,9 @@
 //! Twin of `shaders/count.wgsl`: the points of a tile, per pixel and group.
 //!
-//! Where the index has the level of the tile's pixels, each of its entries is a pixel. Deeper, the pixels are runs of equal
-//! codes among the slice's own keys, found by galloping, so that the work is bounded by pixels there too.
+//! Where the index has the level of the tile's pixels, each of its entries is a pixel. Deeper, the pixels are runs among the
+//! slice's own keys (`borders.rs`).
 
+use super::borders::{Runs, runs};
 use crate::dataset::{ColumnKeys, Part};
 use crate::engine::{CountGrid, Groups};
 use crate::engine::bitmap::{CellRanks, GroupBits, GroupedBitmaps};
@@ -154,72 +155,4 @@ fn add_plane(arch: Arch, pixels: &[u16], borders: &[u32], plane: &mut [u32], ran
             before = through;
         }
     });
-}
-
-/// Pixels of a slice that the index does not have, in the shape of a level of the index.
-pub(super) struct Runs {
-    pub pixel: Vec<u16>,
-    /// One more than pixels: the last is the end of the slice.
-    pub start: Vec<u32>,
-}
-
-/// The runs of equal cells of `level` in a slice of a part.
-pub(super) fn runs(part: &Part, level: u32, slice: Range<u32>) -> Runs {
-    let mut runs = Runs { pixel: Vec::new(), start: Vec::new() };
-    each_run(part, level, slice.clone(), |cell, from| {
-        runs.pixel.push(cell as u16);
-        runs.start.push(from);
-    });
-    runs.start.push(slice.end);
-    runs
-}
-
-/// Calls `found(cell, first position)` for every run of equal cells of `level` in a slice. A run ends where the next begins,
-/// or at the slice's end.
-pub(super) fn each_run(part: &Part, level: u32, slice: Range<u32>, mut found: impl FnMut(u64, u32)) {
-    if slice.is_empty() {
-        return;
-    }
-    let index = part.index();
-    let mut previous = None;
-    let mut cell16 = index.cell_of(slice.start);
-    let mut position = slice.start;
-    while position < slice.end {
-        let end = index.start[cell16 + 1].min(slice.end);
-        let hi = index.hi[cell16];
-        if level <= 16 {
-            // All points of a level-16 cell share every coarser cell.
-            let cell = Key::from_halves(hi, 0).cell(level);
-            if previous.replace(cell) != Some(cell) {
-                found(cell, position);
-            }
-        } else {
-            // A coarser cell than 32 bits' worth cannot go on across level-16 cells: level 17 and deeper lie within one.
-            let shift = 64 - 2 * level;
-            let lo = &index.lo[..end as usize];
-            let mut at = position as usize;
-            while at < lo.len() {
-                found(Key::from_halves(hi, lo[at]).cell(level), at as u32);
-                at = run_end(lo, at, shift);
-            }
-        }
-        position = end;
-        cell16 += 1;
-    }
-}
-
-/// The end of the run at `from` of keys that are equal but for their last `shift` bits. Gallops: a run of n points costs
-/// 2 log n steps, and one of a single point one.
-#[inline]
-fn run_end(lo: &[u32], from: usize, shift: u32) -> usize {
-    let of = |i: usize| u64::from(lo[i]) >> shift;
-    let value = of(from);
-    let mut step = 1;
-    let mut known = from;
-    while known + step < lo.len() && of(known + step) == value {
-        known += step;
-        step *= 2;
-    }
-    let beyond = (known + step).min(lo.len());
-    known + 1 + lo[known + 1..beyond].partition_point(|&key| u64::from(key) >> shift == value)
 }

@@ -3,7 +3,7 @@
 //! A pixel at a border of two parts, or anywhere where parts overlap, has its points in several: such pixels are kept apart
 //! by their cell and added before they are tallied.
 
-use super::select::packed;
+use super::borders::each_border;
 use crate::dataset::Part;
 use crate::engine::bitmap::GroupedBitmaps;
 use crate::engine::{Cancel, Distribution, EngineError};
@@ -113,48 +113,6 @@ fn each_cell(part: &Part, level: u32, slice: Range<u32>, rank: impl Fn(u32) -> u
         }
         None => each_border(part, level, slice, border),
     }
-}
-
-/// Points whose borders are found at a time.
-const BORDER_POINTS: usize = 64;
-
-/// Calls `with` for the end of every cell of a level in a slice that is not empty: where the next one begins, or the slice ends.
-#[inline(always)]
-fn each_border(part: &Part, level: u32, slice: Range<u32>, mut with: impl FnMut(u32)) {
-    let index = part.index();
-    let begins = |cell16: usize| {
-        // A level-16 cell begins a cell of every finer level, but not of every coarser one.
-        level >= 16 || (index.hi[cell16] ^ index.hi[cell16 - 1]) >> (32 - 2 * level) != 0
-    };
-    let mut cell16 = index.cell_of(slice.start) + 1;
-    let mut from = slice.start as usize + 1;
-    while from < slice.end as usize {
-        let to = (from + BORDER_POINTS).min(slice.end as usize);
-        let mut bits = if level > 16 { changes(&index.lo[from - 1..to], 64 - 2 * level) } else { 0 };
-        while (index.start[cell16] as usize) < to {
-            bits |= u64::from(begins(cell16)) << (index.start[cell16] as usize - from);
-            cell16 += 1;
-        }
-        while bits != 0 {
-            with((from + bits.trailing_zeros() as usize) as u32);
-            bits &= bits - 1;
-        }
-        from = to;
-    }
-    with(slice.end);
-}
-
-/// Bit i: keys i and i + 1 differ in more than their last `shift` bits.
-#[inline(always)]
-fn changes(keys: &[u32], shift: u32) -> u64 {
-    let mut bytes = [0u8; BORDER_POINTS];
-    let differ = |a: &u32, b: &u32| u8::from((a ^ b) >> shift != 0);
-    match <&[u32; BORDER_POINTS + 1]>::try_from(keys) {
-        // A fixed length is what lets the compiler vectorise the comparison.
-        Ok(keys) => (0..BORDER_POINTS).for_each(|i| bytes[i] = differ(&keys[i], &keys[i + 1])),
-        Err(_) => keys.windows(2).zip(&mut bytes).for_each(|(pair, byte)| *byte = differ(&pair[0], &pair[1])),
-    }
-    packed(&bytes)
 }
 
 impl Tally {

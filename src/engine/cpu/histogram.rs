@@ -1,7 +1,8 @@
 //! Twin of `shaders/histogram.wgsl`: points per bin and group of several columns, in one pass over the selected points.
 
 use super::select::BLOCK_WORDS;
-use super::tally::{Binner, Cells, Tally, block_words};
+use super::binner::Binner;
+use super::tally::{Cells, Tally, block_words};
 use crate::dataset::{BLOCK_POINTS, Dataset, Part};
 use crate::engine::bitmap::GroupedBitmaps;
 use crate::engine::{Cancel, EngineError, Groups, Histogram, HistogramRequest, region};
@@ -40,20 +41,18 @@ pub(super) fn histograms(
             if words.iter().all(|&word| word == 0) {
                 return;
             }
-            vectorized!(arch, {
-                let Tally { cells, group, offsets, .. } = tally;
-                if let Some((column, groups)) = &by {
-                    groups.places(part.column(*column), block, words, group);
+            let Tally { cells, group, offsets, .. } = tally;
+            if let Some((column, groups)) = &by {
+                groups.places(arch, part.column(*column), block, words, group);
+            }
+            for ((cells, request), binner) in cells.iter_mut().zip(requests).zip(&binners) {
+                if by.is_some() {
+                    let stride = request.bins.len() as u32 + 2;
+                    vectorized!(arch, offsets.iter_mut().zip(group.iter()).for_each(|(offset, group)| *offset = group * stride));
                 }
-                for ((cells, request), binner) in cells.iter_mut().zip(requests).zip(&binners) {
-                    if by.is_some() {
-                        let stride = request.bins.len() as u32 + 2;
-                        offsets.iter_mut().zip(group.iter()).for_each(|(offset, group)| *offset = group * stride);
-                    }
-                    let keys = part.column(request.column);
-                    cells.add(words, by.as_ref().map(|_| &*offsets), binner, keys, block);
-                }
-            });
+                let keys = part.column(request.column);
+                cells.add(arch, words, by.as_ref().map(|_| &*offsets), binner, keys, block);
+            }
         })?;
         for ((sum, request), cells) in sums.iter_mut().zip(requests).zip(counted) {
             sum.add(&Histogram::from_cells(&cells, groups.len(), request.bins.len()));

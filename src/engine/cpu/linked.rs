@@ -3,9 +3,10 @@
 //! Per block of points every brush is evaluated once, into words of bits; each histogram's points are the intersection of
 //! the others' words. Reads the columns and no bitmaps, so nothing of it grows with the number of brushes tried.
 
+use super::binner::Binner;
 use super::histogram::in_blocks;
 use super::select::{BLOCK_WORDS, Plan};
-use super::tally::{Binner, Tally, block_words};
+use super::tally::{Tally, block_words};
 use crate::dataset::{BLOCK_POINTS, Dataset, Part};
 use crate::engine::{Cancel, EngineError, Histogram, LinkedCounts, LinkedCube, LinkedQuestion, region};
 use crate::filter::Predicate;
@@ -65,6 +66,8 @@ fn pass(arch: Arch, dataset: &Dataset, question: &LinkedQuestion, cancel: &Cance
     let by = question.groups.column().map(|column| (column, Binner::of_groups(&question.groups)));
     let slicer = active.map(|active| (active.column, Binner::of_starts(&active.starts, key_max(active.column))));
     let slices = active.map_or(1, |active| active.starts.len());
+    // A histogram under all brushes, slice by slice, counts the selected points as it goes.
+    let counting = targets.iter().position(|target| target.sliced && target.own.is_none());
     // Cells of the histograms, then selected points, then selected points anywhere.
     let lengths: Vec<usize> = targets.iter().map(|target| target.stride * if target.sliced { slices } else { 1 }).collect();
     let zeros = || Tally::zeros(lengths.iter().copied().chain([slices, slices]));
@@ -88,13 +91,11 @@ fn pass(arch: Arch, dataset: &Dataset, question: &LinkedQuestion, cancel: &Cance
             let [selected, selected_total] = totals else { unreachable!("zeros ends with these two") };
             let all = passing.all_but(None);
             let union = passing.union();
-            vectorized!(arch, {
-                if let Some((column, slicer)) = &slicer {
-                    slicer.places(part.column(*column), block, &union[..words], slice);
-                }
-                selected_total.count(&all[..words], slicer.as_ref().map(|_| &*slice));
-            });
+            if let Some((column, slicer)) = &slicer {
+                slicer.places(arch, part.column(*column), block, &union[..words], slice);
+            }
             if let Some(inside) = &inside {
+                selected_total.count(arch, &all[..words], slicer.as_ref().map(|_| &*slice));
                 passing.restrict(&inside[block * BLOCK_WORDS..][..words]);
             }
             let union = passing.union();
@@ -102,23 +103,24 @@ fn pass(arch: Arch, dataset: &Dataset, question: &LinkedQuestion, cancel: &Cance
                 return;
             }
             let all = passing.all_but(None);
-            vectorized!(arch, {
-                selected.count(&all[..words], slicer.as_ref().map(|_| &*slice));
-                if let Some((column, groups)) = &by {
-                    groups.places(part.column(*column), block, &union[..words], group);
+            if counting.is_none() {
+                selected.count(arch, &all[..words], slicer.as_ref().map(|_| &*slice));
+            }
+            if let Some((column, groups)) = &by {
+                groups.places(arch, part.column(*column), block, &union[..words], group);
+            }
+            for ((cells, target), request) in cells.iter_mut().zip(&targets).zip(&question.histograms) {
+                let mask = passing.all_but(target.own);
+                let (bins, stride) = (target.bins as u32 + 2, if target.sliced { target.stride as u32 } else { 0 });
+                let is_apart = by.is_some() || target.sliced;
+                if is_apart {
+                    let places = group.iter().zip(slice.iter());
+                    let offsets = offsets.iter_mut().zip(places);
+                    vectorized!(arch, offsets.for_each(|(at, (group, slice))| *at = slice * stride + group * bins));
                 }
-                for ((cells, target), request) in cells.iter_mut().zip(&targets).zip(&question.histograms) {
-                    let mask = passing.all_but(target.own);
-                    let (bins, stride) = (target.bins as u32 + 2, if target.sliced { target.stride as u32 } else { 0 });
-                    let is_apart = by.is_some() || target.sliced;
-                    if is_apart {
-                        let places = group.iter().zip(slice.iter());
-                        offsets.iter_mut().zip(places).for_each(|(at, (group, slice))| *at = slice * stride + group * bins);
-                    }
-                    let keys = part.column(request.column);
-                    cells.add(&mask[..words], is_apart.then_some(&*offsets), &target.binner, keys, block);
-                }
-            });
+                let keys = part.column(request.column);
+                cells.add(arch, &mask[..words], is_apart.then_some(&*offsets), &target.binner, keys, block);
+            }
         })?;
         for (sum, cells) in sums.cells.iter_mut().zip(&counted) {
             sum.iter_mut().zip(cells).for_each(|(sum, cell)| *sum += cell);
@@ -126,6 +128,13 @@ fn pass(arch: Arch, dataset: &Dataset, question: &LinkedQuestion, cancel: &Cance
         let [selected, selected_total] = &counted[targets.len()..] else { unreachable!("zeros ends with these two") };
         sums.selected.iter_mut().zip(selected).for_each(|(sum, n)| *sum += u64::from(*n));
         sums.selected_total.iter_mut().zip(selected_total).for_each(|(sum, n)| *sum += u64::from(*n));
+    }
+    if let Some(target) = counting {
+        let slices = sums.cells[target].chunks_exact(targets[target].stride);
+        sums.selected = slices.map(|cells| cells.iter().map(|&cell| u64::from(cell)).sum()).collect();
+    }
+    if question.area.is_none() {
+        sums.selected_total.clone_from(&sums.selected);
     }
     Ok(sums)
 }

@@ -16,6 +16,8 @@ macro_rules! vectorized {
 }
 
 pub(super) mod aggregate;
+mod binner;
+mod borders;
 mod count;
 mod distribution;
 mod histogram;
