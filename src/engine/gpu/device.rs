@@ -30,6 +30,15 @@ const SUBMISSION_ITEMS: u64 = 1 << 25;
 /// memory is soon free.
 const SUBMISSIONS_UNFINISHED_MAX: usize = 4;
 
+/// What the host does with a device. For tests of what waits for what.
+#[cfg(test)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Uploaded(String),
+    Submitted(u64),
+    WaitedFor(u64),
+}
+
 pub(super) struct Device {
     pub pipelines: Pipelines,
     pub memory: Memory,
@@ -41,6 +50,8 @@ pub(super) struct Device {
     /// Commands that are recorded but not submitted.
     recorded: Option<CommandEncoder>,
     recorded_items: u64,
+    /// [`SUBMISSION_ITEMS`], unless a test has fewer.
+    submission_items: u64,
     uploads_pending: u64,
     /// Submissions that the device may be at, oldest first, by [`Device::submissions`].
     unfinished: VecDeque<(u64, wgpu::SubmissionIndex)>,
@@ -51,6 +62,9 @@ pub(super) struct Device {
     /// Dispatches so far.
     #[cfg(test)]
     dispatches: u64,
+    /// What the host did, in order.
+    #[cfg(test)]
+    pub trace: Vec<Step>,
     /// What the driver gives at most.
     #[cfg(test)]
     capacity_bytes: u64,
@@ -92,6 +106,7 @@ impl Device {
             limits,
             recorded: None,
             recorded_items: 0,
+            submission_items: SUBMISSION_ITEMS,
             uploads_pending: 0,
             unfinished: VecDeque::new(),
             submissions: 0,
@@ -99,11 +114,14 @@ impl Device {
             #[cfg(test)]
             dispatches: 0,
             #[cfg(test)]
+            trace: Vec::new(),
+            #[cfg(test)]
             capacity_bytes: u64::MAX,
             error,
             refusals: 0,
             nothing,
         };
+        opened.memory.begin_submission(1);
         opened.check()?;
         Ok((opened, text))
     }
@@ -132,14 +150,14 @@ impl Device {
 
     fn buffer_for(&mut self, label: &str, bytes: u64, usage: BufferUsages) -> Result<Arc<Counted>, EngineError> {
         let size = bytes.next_multiple_of(4).max(16);
-        let mut evicted = false;
+        let mut free_after = None;
         while self.health.memory_bytes.load(Ordering::Relaxed) + size > self.budget_bytes {
-            self.evict(size, self.budget_bytes)?;
-            evicted = true;
+            free_after = free_after.max(Some(self.evict(size, self.budget_bytes)?));
         }
-        if evicted {
-            // What was evicted is free when the commands that used it are done.
-            self.finish()?;
+        // What was evicted is free when the commands that used it are done. What the device is at is newer than the least recently
+        // used: so a segment goes up while the one before it is counted.
+        if let Some(submission) = free_after {
+            self.finish_through(submission)?;
         }
         loop {
             self.health.step();
@@ -159,8 +177,12 @@ impl Device {
         }
     }
 
-    fn evict(&mut self, wanted_bytes: u64, budget_bytes: u64) -> Result<(), EngineError> {
-        while self.memory.evict().is_none() {
+    /// Lets go of a buffer, which is free when the submission of this number is done.
+    fn evict(&mut self, wanted_bytes: u64, budget_bytes: u64) -> Result<u64, EngineError> {
+        loop {
+            if let Some(submission) = self.memory.evict() {
+                return Ok(submission);
+            }
             if self.answers.is_empty() {
                 let needed_bytes = self.health.memory_bytes.load(Ordering::Relaxed) + wanted_bytes;
                 return Err(EngineError::DeviceMemory { needed_bytes, budget_bytes });
@@ -168,7 +190,6 @@ impl Device {
             // What an answer comes back through is free once it is passed on.
             self.answer_oldest();
         }
-        Ok(())
     }
 
     /// Room to work in, of at least `bytes`; its contents are what the last user left.
@@ -239,7 +260,7 @@ impl Device {
     /// As [`Device::finish`].
     pub fn pace(&mut self, items: u64) -> Result<(), EngineError> {
         self.recorded_items += items;
-        if self.recorded_items >= SUBMISSION_ITEMS { self.submit() } else { Ok(()) }
+        if self.recorded_items >= self.submission_items { self.submit() } else { Ok(()) }
     }
 
     fn submit(&mut self) -> Result<(), EngineError> {
@@ -247,6 +268,9 @@ impl Device {
         (self.uploads_pending, self.recorded_items) = (0, 0);
         let submission = self.queue.submit(self.recorded.take().map(CommandEncoder::finish));
         self.submissions += 1;
+        self.memory.begin_submission(self.submissions + 1);
+        #[cfg(test)]
+        self.trace.push(Step::Submitted(self.submissions));
         self.unfinished.push_back((self.submissions, submission));
         while self.unfinished.len() > SUBMISSIONS_UNFINISHED_MAX {
             self.wait_for_one()?;
@@ -266,7 +290,20 @@ impl Device {
         self.check()
     }
 
+    /// Waits until the device has done the submission of this number, and those before it.
+    fn finish_through(&mut self, submission: u64) -> Result<(), EngineError> {
+        if submission > self.submissions {
+            self.submit()?;
+        }
+        while self.unfinished.front().is_some_and(|&(number, _)| number <= submission) {
+            self.wait_for_one()?;
+        }
+        self.check()
+    }
+
     fn wait_for_one(&mut self) -> Result<(), EngineError> {
+        #[cfg(test)]
+        self.trace.extend(self.unfinished.front().map(|&(number, _)| Step::WaitedFor(number)));
         let Some((_, submission)) = self.unfinished.pop_front() else { return Ok(()) };
         let timeout = self.health.hang_timeout();
         self.health.step();
@@ -310,6 +347,12 @@ impl Device {
     #[cfg(test)]
     pub fn dispatches(&self) -> u64 {
         self.dispatches
+    }
+
+    /// Has submissions look at fewer points or cells. For tests that have few points.
+    #[cfg(test)]
+    pub fn set_submission_items(&mut self, items: u64) {
+        self.submission_items = items;
     }
 
     /// As if the device could have only so many workgroups side by side. For tests of dispatches in two dimensions.

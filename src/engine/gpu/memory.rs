@@ -72,47 +72,64 @@ pub(super) struct ResidentKey {
 
 #[derive(Default)]
 pub(super) struct Memory {
-    resident: HashMap<ResidentKey, (Arc<Counted>, u64)>,
+    resident: HashMap<ResidentKey, Entry>,
     clock: u64,
+    /// The number of the submission that what is recorded now will be part of.
+    submission: u64,
     /// Buffers let go for want of room.
     #[cfg(test)]
     pub evictions: u64,
 }
 
+struct Entry {
+    buffer: Arc<Counted>,
+    /// When it was last asked for, and for which submission.
+    used: u64,
+    submission: u64,
+}
+
 impl Memory {
     pub fn get(&mut self, key: &ResidentKey) -> Option<Arc<Counted>> {
         self.clock += 1;
-        let (buffer, used) = self.resident.get_mut(key)?;
-        *used = self.clock;
-        Some(buffer.clone())
+        let entry = self.resident.get_mut(key)?;
+        (entry.used, entry.submission) = (self.clock, self.submission);
+        Some(entry.buffer.clone())
     }
 
     pub fn insert(&mut self, key: ResidentKey, buffer: Arc<Counted>) {
         self.clock += 1;
-        self.resident.insert(key, (buffer, self.clock));
+        self.resident.insert(key, Entry { buffer, used: self.clock, submission: self.submission });
+    }
+
+    /// What is recorded from now on will be part of the submission of this number, for which what is held is held.
+    pub fn begin_submission(&mut self, number: u64) {
+        self.submission = number;
+        let held = self.resident.values_mut().filter(|entry| Arc::strong_count(&entry.buffer) > 1);
+        held.for_each(|entry| entry.submission = number);
     }
 
     /// Whether somebody is using a buffer now.
     pub fn is_held(&self, key: &ResidentKey) -> bool {
-        self.resident.get(key).is_some_and(|(buffer, _)| Arc::strong_count(buffer) > 1)
+        self.resident.get(key).is_some_and(|entry| Arc::strong_count(&entry.buffer) > 1)
     }
 
-    /// Lets go of the buffer that was used longest ago and that nobody holds. Gives its bytes, if there is one.
+    /// Lets go of the buffer that was used longest ago and that nobody holds, if there is one. Gives the number of the last
+    /// submission that it is part of: its memory is free when that is done.
     pub fn evict(&mut self) -> Option<u64> {
-        let idle = self.resident.iter().filter(|(_, (buffer, _))| Arc::strong_count(buffer) == 1);
-        let (&key, _) = idle.min_by_key(|(_, (_, used))| *used)?;
+        let idle = self.resident.iter().filter(|(_, entry)| Arc::strong_count(&entry.buffer) == 1);
+        let (&key, _) = idle.min_by_key(|(_, entry)| entry.used)?;
         #[cfg(test)]
         {
             self.evictions += 1;
         }
-        self.resident.remove(&key).map(|(buffer, _)| buffer.size())
+        self.resident.remove(&key).map(|entry| entry.submission)
     }
 
     /// Bytes of the rooms to work in, which belong to no engine.
     #[cfg(test)]
     pub fn rooms_bytes(&self) -> u64 {
         let rooms = self.resident.iter().filter(|(key, _)| key.engine == 0);
-        rooms.map(|(_, (buffer, _))| buffer.size()).sum()
+        rooms.map(|(_, entry)| entry.buffer.size()).sum()
     }
 
     /// Lets go of all that `gone` says is not wanted any more.

@@ -1,4 +1,10 @@
 //! The GPU engine against brute force and against the CPU, on whatever adapter there is: software Vulkan will do.
+//!
+//! Here are the samples, the questions and the agreement of both engines; `tests/` has what is broken on purpose, memory, and loss.
+
+mod faults;
+mod loss;
+mod paging;
 
 use super::*;
 use crate::dataset::ColumnId;
@@ -45,6 +51,19 @@ proptest! {
             testing::check(&engine, &dataset, &question)?;
         }
     }
+}
+
+#[test]
+fn every_comparison_selects_what_its_definition_says() {
+    let Some(gpu) = gpu() else { return };
+    let (_folder, dataset) = testing::varied();
+    testing::check_comparisons(&GpuEngine::new(gpu, dataset.clone()), &dataset);
+}
+
+#[test]
+fn a_dataset_without_points_has_nothing_anywhere() {
+    let Some(gpu) = gpu() else { return };
+    testing::check_empty(|dataset| Arc::new(GpuEngine::new(gpu.clone(), dataset)));
 }
 
 /// 300,000 points in one part or several: more than a rank's workgroup covers, pixels with more points than the tables of
@@ -297,196 +316,6 @@ fn dispatches_wider_than_the_device_go_on_in_the_next_row() {
     compare(&cpu, &engine, &filters()[1], &Arc::new(Groups::none(&dataset)), &[0, 5, 20]);
 }
 
-/// Faults in every kernel, each a text of the WGSL and another in its place.
-const FAULTS: [(&str, &str); 39] = [
-    // keys
-    ("extractBits(load[bit / 32u], bit % 32u,", "extractBits(load[bit / 32u], 0u,"),
-    ("select(load.zw, load.xy, i == 0u)", "load.xy"),
-    ("min(points - before, 32u)", "32u"),
-    // select
-    ("&& at_most(key, range_last(low))", ""),
-    ("passed |= candidates;", ""),
-    ("0x10204080u", "0x10204000u"),
-    ("(two.w << 6u)", "(two.z << 6u)"),
-    ("(one.w << 3u)", "(one.z << 3u)"),
-    ("(u32(high) << 1u)", "(u32(low) << 1u)"),
-    ("& no_borrow", "& vec4<u32>(upper)"),
-    ("passed |= mask[word];", ""),
-    ("bits[(shape.planes - 1u) * shape.plane_words + word] = passed;", ""),
-    ("if next != group && run != 0u", "if false && run != 0u"),
-    // rank
-    ("if local >= distance", "if local > distance"),
-    ("+= sums[", "= sums["),
-    // count
-    ("atomicAdd(&counts[pixel + group * TILE_PIXELS], points);", "atomicStore(&counts[pixel + group * TILE_PIXELS], points);"),
-    ("Slice(job.point_base + point_from,", "Slice(point_from,"),
-    ("even_bits(code >> 1u) * 256u", "even_bits(code) * 256u"),
-    ("code |= cells[job.code_base + cell] << (32u - shift);", ""),
-    ("cells[job.code_base + inside + step] >> shift == pixel", "false"),
-    ("lo[job.point_base + inside + step]", "lo[inside + step]"),
-    ("& head & tail", "& head"),
-    // distribution
-    ("totals.large[place + i] = points;", "totals.large[place + i] = 5u;"),
-    ("atomicAdd(&tiny[points], pixels);", "atomicAdd(&tiny[points], 1u);"),
-    ("slice_totals[index] = total", "slice_totals[index] = 1u + total"),
-    // aggregate
-    ("points &= 0xFFFFFFFFu << (job.point_from - first);", ""),
-    ("points &= 0xFFFFFFFFu >> (first + 32u - job.point_to);", ""),
-    ("key.y - u32(key.x == 0u)", "key.y"),
-    ("z_added += u32(y + y_added < y_added);", "z_added += 0u;"),
-    ("let y_added = sum.y + carry_x;", "let y_added = sum.y;"),
-    ("a.z + b.z + u32(y < b.y)", "a.z + b.z"),
-    ("atomicLoad(&found[pixel]) == sum.y", "true"),
-    ("if next != code && points > 0u", "if false && points > 0u"),
-    ("value = worth[value.x];", "value = worth[0u];"),
-    // histogram
-    ("select(bin, outside, bin == NO_BIN)", "bin"),
-    ("wanted &= area[word];", "wanted |= area[word];"),
-    ("points += atomicLoad(&local_counts", "points = atomicLoad(&local_counts"),
-    ("if next != slot && points > 0u", "if false && points > 0u"),
-    ("low == 0u || low > histogram_of.bins_len", "low == 0u"),
-];
-
-#[test]
-fn a_fault_in_any_kernel_is_noticed() {
-    const ZOOMS: [u8; 4] = [0, 7, 11, 22];
-    if gpu().is_none() {
-        return;
-    }
-    let (_folder, dataset) = large(170_000);
-    let cpu = CpuEngine::new(dataset.clone());
-    let groups = [Groups::none(&dataset), Groups::by_column(&dataset, ColumnId(0), &[]).unwrap()].map(Arc::new);
-    let [all, nested, _] = filters();
-    let questions = [(&nested, &groups[0]), (&nested, &groups[1]), (&all, &groups[0]), (&all, &groups[1])];
-    let expected = questions.map(|(filter, groups)| answers(&cpu, filter, groups, &ZOOMS));
-    let differs = |broken: Option<(&'static str, &'static str)>| {
-        let gpu = own_gpu(&GpuOptions { broken, ..GpuOptions::default() }).expect("there was one a moment ago");
-        let engine = GpuEngine::new(gpu, dataset.clone());
-        let mut asked = questions.iter().zip(&expected);
-        asked.find_map(|((filter, groups), expected)| difference(expected, &engine, filter, groups, &ZOOMS))
-    };
-    assert_eq!(differs(None), None);
-    for fault in FAULTS {
-        assert!(differs(Some(fault)).is_some(), "nobody noticed {fault:?}");
-    }
-}
-
-#[test]
-fn a_dataset_larger_than_the_budget_is_paged() {
-    // A tile's counts, their copy on the way back, the tables of `distribution`: what is needed at the least, and a few
-    // buffers of parts.
-    let budget_bytes = 2 * 256 * 1024 + 2 * 32 * 1024 + 64 * 1024;
-    let options = GpuOptions { budget_bytes: Some(budget_bytes), ..GpuOptions::default() };
-    let Some(gpu) = own_gpu(&options) else { return };
-    let (_folder, dataset) = large(5_000);
-    let keys: usize = dataset.parts.iter().map(|part| part.index_bytes()).sum();
-    assert!(keys as u64 > 2 * budget_bytes, "{keys} bytes would fit");
-    let (cpu, engine) = (CpuEngine::new(dataset.clone()), GpuEngine::new(gpu.clone(), dataset.clone()));
-    let wide = [HistogramRequest { column: ColumnId(3), bins: Bins::Edges(vec![1, 1 << 63, u64::MAX]) }];
-    let groups = Arc::new(Groups::none(&dataset));
-    let never = Cancel::never();
-    let evictions = || gpu.run(|device| Ok(device.memory.evictions)).unwrap();
-    for filter in filters() {
-        let filter = Arc::new(filter);
-        let mut before = evictions();
-        let mut paged = |what: &str| {
-            let now = evictions();
-            assert!(now > before, "{what} under '{}' fitted", filter.canonical());
-            before = now;
-        };
-        let (on_cpu, on_gpu) = (cpu.select(&filter, &groups, &never).unwrap(), engine.select(&filter, &groups, &never).unwrap());
-        assert_eq!(on_cpu.counts, on_gpu.counts);
-        if filter.canonical() == "nested" {
-            paged("select");
-        }
-        for z in [0, 4, 12, 24] {
-            let tiles = [TileId::containing(WorldPoint { x: 1 << 30, y: 3 << 29 }, Zoom::new(z).unwrap())];
-            assert!(cpu.count(&on_cpu, &tiles, &never).unwrap() == engine.count(&on_gpu, &tiles, &never).unwrap());
-        }
-        paged("count");
-        let zoom = Zoom::new(10).unwrap();
-        assert_eq!(cpu.distribution(&on_cpu, zoom, &never).unwrap(), engine.distribution(&on_gpu, zoom, &never).unwrap());
-        paged("distribution");
-        let expected = cpu.histograms(&on_cpu, &wide, None, &never).unwrap();
-        assert_eq!(expected, engine.histograms(&on_gpu, &wide, None, &never).unwrap());
-        paged("histogram");
-    }
-    assert!(gpu.memory_peak_bytes() <= budget_bytes, "{} bytes of {budget_bytes}", gpu.memory_peak_bytes());
-
-    let options = GpuOptions { budget_bytes: Some(100_000), ..GpuOptions::default() };
-    let engine = GpuEngine::new(Gpu::open(Adapters::Any, &options).unwrap(), dataset.clone());
-    let all = engine.select(&Arc::new(Filter::all()), &groups, &never).unwrap();
-    let answer = engine.count(&all, &[TileId::new(0, 0, 0).unwrap()], &never);
-    assert!(matches!(answer, Err(EngineError::DeviceMemory { budget_bytes: 100_000, .. })), "{:?}", answer.map(|_| ()));
-}
-
-#[test]
-fn memory_of_engines_and_selections_that_are_gone_is_free() {
-    let Some(gpu) = gpu() else { return };
-    let (_folder, dataset) = large(100_000);
-    let before = gpu.memory_bytes();
-    let engine = GpuEngine::new(gpu.clone(), dataset.clone());
-    let groups = Arc::new(Groups::none(&dataset));
-    let [_, filter, _] = filters();
-    let selection = engine.select(&Arc::new(filter), &groups, &Cancel::never()).unwrap();
-    let rooms = |gpu: &Gpu| gpu.run(|device| Ok(device.memory.rooms_bytes())).unwrap();
-    let with_selection = gpu.memory_bytes();
-    drop(selection);
-    gpu.run(|_| Ok(())).unwrap();
-    assert!(gpu.memory_bytes() < with_selection);
-    drop(engine);
-    let rooms = rooms(&gpu);
-    assert!(gpu.memory_bytes() <= before + rooms, "{} > {before} + {rooms}", gpu.memory_bytes());
-}
-
-#[test]
-fn a_device_that_is_lost_or_out_of_memory_is_opened_again_and_then_the_cpu_counts() {
-    if gpu().is_none() {
-        return;
-    }
-    // One after the other, because they share the process's device.
-    for injure in [|device: &mut device::Device| device.destroy(), |device: &mut device::Device| device.set_capacity_bytes(0)] {
-        let (_folder, dataset) = large(100_000);
-        let engine = crate::engine::open(dataset.clone(), Backend::Gpu, &EngineOptions::default()).unwrap();
-        let groups = Arc::new(Groups::none(&dataset));
-        let never = Cancel::never();
-        let tile = [TileId::new(3, 2, 3).unwrap()];
-        let [_, filter, _] = filters();
-        let filter = Arc::new(filter);
-        let cpu = CpuEngine::new(dataset.clone());
-        let expected = cpu.count(&cpu.select(&filter, &groups, &never).unwrap(), &tile, &never).unwrap();
-        let selection = engine.select(&filter, &groups, &never).unwrap();
-        let mut seen = Vec::new();
-        for _ in 0..3 {
-            assert!(engine.count(&selection, &tile, &never).unwrap() == expected);
-            seen.push((engine.info().backend, engine.info().trouble.is_some()));
-            if engine.info().backend == "gpu" {
-                let gpu = Gpu::shared(Adapters::Any, &GpuOptions::default()).unwrap();
-                gpu.run(move |device| {
-                    injure(device);
-                    Ok(())
-                })
-                .unwrap();
-            }
-        }
-        assert_eq!(seen, [("gpu", false), ("gpu", true), ("cpu", true)]);
-    }
-}
-
-#[test]
-fn a_device_with_less_memory_than_the_dataset_pages_without_a_budget() {
-    let Some(gpu) = own_gpu(&GpuOptions::default()) else { return };
-    let (_folder, dataset) = large(20_000);
-    gpu.run(|device| {
-        device.set_capacity_bytes(8 << 20);
-        Ok(())
-    })
-    .unwrap();
-    let (cpu, engine) = (CpuEngine::new(dataset.clone()), GpuEngine::new(gpu.clone(), dataset.clone()));
-    compare(&cpu, &engine, &filters()[1], &Arc::new(Groups::none(&dataset)), &[0, 13, 22]);
-    assert!(gpu.run(|device| Ok(device.memory.evictions)).unwrap() > 0);
-}
-
 /// Answers of several questions at a time come back in turn, each to whoever asked.
 #[test]
 fn many_who_ask_at_once_each_get_their_own_answer() {
@@ -512,35 +341,6 @@ fn many_who_ask_at_once_each_get_their_own_answer() {
             });
         }
     });
-}
-
-#[test]
-fn a_driver_that_does_not_return_is_noticed_by_everybody() {
-    let options = GpuOptions { hang_timeout: Duration::from_millis(100), ..GpuOptions::default() };
-    let Some(gpu) = own_gpu(&options) else { return };
-    // The GPU's thread is stuck until the end of this test.
-    let (release, stuck) = std::sync::mpsc::channel::<()>();
-    let first = gpu.run(move |_| Ok(stuck.recv().is_ok()));
-    assert!(matches!(first, Err(EngineError::DeviceLost(_))));
-    let second = gpu.run(|_| Ok(()));
-    assert!(matches!(second, Err(EngineError::DeviceLost(_))));
-    assert!(gpu.is_lost());
-    drop(release);
-}
-
-#[test]
-fn a_device_that_does_not_finish_is_lost() {
-    // A shader that takes far longer than it is given.
-    let slow = "var slow = 0u; for (var i = 0u; i < 1000000u; i++) { slow = slow * 5u + keys[i % 7u].x; } \
-                var passing = u32(slow == 1u);";
-    let broken = Some(("var passing = 0u;", slow));
-    let options = GpuOptions { hang_timeout: Duration::from_millis(20), broken, ..GpuOptions::default() };
-    let Some(gpu) = own_gpu(&options) else { return };
-    let (_folder, dataset) = large(1 << 23);
-    let engine = GpuEngine::new(gpu, dataset.clone());
-    let [_, filter, _] = filters();
-    let answer = engine.select(&Arc::new(filter), &Arc::new(Groups::none(&dataset)), &Cancel::never());
-    assert!(matches!(&answer, Err(EngineError::DeviceLost(_))), "{:?}", answer.map(|_| ()));
 }
 
 #[test]

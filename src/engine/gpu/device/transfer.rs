@@ -81,6 +81,8 @@ impl Device {
         pieces: impl IntoIterator<Item = (u32, &'a [u8])>,
     ) -> Result<Arc<Counted>, EngineError> {
         let buffer = self.buffer(label, 4 * words)?;
+        #[cfg(test)]
+        self.trace.push(super::Step::Uploaded(label.to_owned()));
         for (place, piece) in pieces {
             let offset = 4 * u64::from(place);
             let (whole, rest) = piece.split_at(piece.len() / 4 * 4);
@@ -129,10 +131,7 @@ impl Device {
     /// # Errors
     /// As [`Device::finish`].
     pub fn end_read(&mut self, reading: Reading) -> Result<Vec<u32>, EngineError> {
-        while self.unfinished.front().is_some_and(|&(number, _)| number <= reading.submission) {
-            self.wait_for_one()?;
-        }
-        self.check()?;
+        self.finish_through(reading.submission)?;
         if self.refusals != reading.refusals {
             return Err(EngineError::Internal("the GPU refused a command while it was at this one".to_owned()));
         }
