@@ -1,5 +1,23 @@
 //! What every engine is tested by: generated datasets and filters, and brute force (every point asked, one by one) as the
-//! referee.
+//! referee. Both engines run all of it.
+//!
+//! ```text
+//! select          selected points of generated predicates (`check`); every comparison, nulls, antimeridian (`comparisons.rs`)
+//! rank            by way of every count; ranks alone in `bitmap.rs`; on the GPU faults in `rank.wgsl` are noticed (`gpu/tests/faults.rs`)
+//! count           the tile of a point and its neighbour at zooms 0 to 24, by group and not (`check`)
+//! distribution    all pixels of a zoom, 0 to 24 (`check`)
+//! aggregate       sums, means, minima, maxima of integers, floats and decimals: tiles and whole zooms (`check`)
+//! histogram       edges and tables, in an area and everywhere, nulls and outside (`check`)
+//! linked          both engines with each other (`gpu/tests.rs`), the CPU with brute force (`crossfilter/tests.rs`)
+//!
+//! sizes           1, 31, 32, 33, 511, 512, 513 points and any to 1,500 (`sample`); 0 points (`check_empty`)
+//! places          all points in one pixel, in the world's corners and at its edges, sharing cells at many levels (`coordinate`)
+//! borders         parts of any size, overlapping ones (`sample`); segments of the GPU of several parts (`gpu/tests.rs`, `gpu/tests/paging.rs`)
+//! ```
+
+mod comparisons;
+
+pub(crate) use comparisons::{check_comparisons, varied};
 
 use super::*;
 use crate::dataset::testing::{TestColumn, dataset, dataset_of_parts};
@@ -270,4 +288,33 @@ pub(crate) fn check(engine: &dyn Engine, dataset: &Dataset, question: &Question)
         }
     }
     Ok(())
+}
+
+/// A dataset without points has no selected ones, and none in any tile, bin or pixel.
+pub(crate) fn check_empty(open: impl Fn(Arc<Dataset>) -> Arc<dyn Engine>) {
+    let columns = [("radio", TestColumn::Text(Vec::new())), ("size", TestColumn::Integer(Vec::new()))];
+    let (_folder, dataset) = dataset(&[], &columns, 100);
+    let dataset = Arc::new(dataset);
+    assert_eq!((dataset.rows(), dataset.parts.len()), (0, 0));
+    let engine = open(dataset.clone());
+    let (groups, never) = (Arc::new(Groups::none(&dataset)), Cancel::never());
+    let some = Predicate::Keys { column: ColumnId(1), ranges: vec![(0, 9)] };
+    for filter in [Filter::all(), Filter::new(some, "some".into())] {
+        let selection = engine.select(&Arc::new(filter), &groups, &never).unwrap();
+        assert_eq!(selection.total(), 0);
+        let tiles = [TileId::new(0, 0, 0).unwrap(), TileId::new(24, 1, 2).unwrap()];
+        for grid in engine.count(&selection, &tiles, &never).unwrap() {
+            assert_eq!((grid.total(), grid.counts.len()), (0, 65536));
+        }
+        let request = HistogramRequest { column: ColumnId(1), bins: Bins::Edges(vec![1, 5, 9]) };
+        let histograms = engine.histograms(&selection, &[request], None, &never).unwrap();
+        assert_eq!(histograms, [Histogram::zeros(1, 2)]);
+        for z in [0, 9, 24] {
+            let zoom = Zoom::new(z).unwrap();
+            assert_eq!(engine.distribution(&selection, zoom, &never).unwrap(), Distribution::of_totals(std::iter::empty()));
+        }
+        let aggregate = Aggregate { measure: Measure::Max, column: ColumnId(1) };
+        let values = engine.aggregate(&selection, aggregate, &tiles, &never).unwrap();
+        assert!(values.iter().all(|grid| grid.values.iter().all(|value| value.is_nan())));
+    }
 }

@@ -21,6 +21,17 @@ proptest! {
 }
 
 #[test]
+fn every_comparison_selects_what_its_definition_says() {
+    let (_folder, dataset) = testing::varied();
+    testing::check_comparisons(&CpuEngine::new(dataset.clone()), &dataset);
+}
+
+#[test]
+fn a_dataset_without_points_has_nothing_anywhere() {
+    testing::check_empty(|dataset| Arc::new(CpuEngine::new(dataset)));
+}
+
+#[test]
 fn the_tiles_of_a_zoom_sum_to_all_points() {
     let points: Vec<WorldPoint> = (0..5000u32).map(|i| WorldPoint { x: i.wrapping_mul(0x9E37_79B9), y: i.wrapping_mul(i) }).collect();
     let (_folder, dataset) = dataset(&points, &[], 700);
