@@ -1,44 +1,61 @@
 #!/usr/bin/env python3
 """Linked histograms of cell towers: pointillist over HTTP against DuckDB, the same questions in the same run.
 
-DuckDB gets its best layout: a table in memory with the three columns alone, in their narrowest types, so that no file is read
+DuckDB gets its best layout: a table in memory with the columns that are asked for alone, in their narrowest types, so that no file is read
 and no other column is touched. The questions are those of a dashboard: histograms of range, created and radio, each under
-the brushes of the others, and the number of selected points. Answers are compared as well as timed.
+the brushes of the others, and the number of selected points. Answers are compared as well as timed. What is timed, from sending the
+request to having its body read, medians of the rounds:
 
-    python3 -m venv .venv && .venv/bin/pip install duckdb
+- first answer: both brushes are where they have never been;
+- first drag step: the pointer has come to the brush of range (which the client says with `"active": "range"`, in a request that is
+  answered but not timed), rests there for --rest ms, as it does before a button is pressed and moved, and moves by one bin;
+- first drag step, unannounced: the same without `active` and without a rest, so that it builds what later steps use;
+- later steps: every further bin of the same drag;
+- map: the 24 tiles of a map of 1400 x 800 pixels over Europe at zoom 5 under a filter never asked for before, as counts (.npy), over six
+  connections, as a browser has them; from the first request to the last answer. DuckDB counts the same pixels by radio in one query.
+
+    python3 -m venv .venv && .venv/bin/pip install duckdb numpy
     pointillist serve DATASET --listen 127.0.0.1:8080 &
     .venv/bin/python benches/peers/crossfilter_vs_duckdb.py DATASET http://127.0.0.1:8080
 """
 
 import argparse
+import concurrent.futures
+import io
 import json
 import statistics
 import sys
 import time
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
+ROUNDS = 5
 STEPS = 12
+# The map: columns and rows of tiles of zoom 5, and the connections that a browser opens to a server.
+ZOOM, TILE_X, TILE_Y, CONNECTIONS = 5, range(14, 20), range(9, 13), 6
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", type=Path)
     parser.add_argument("server")
+    parser.add_argument("--rest", type=float, default=150, help="ms that the pointer rests on a brush before it moves")
     arguments = parser.parse_args()
     try:
         import duckdb
+        import numpy
     except ImportError:
-        print("SKIPPED: DuckDB is not installed (pip install duckdb)")
+        print("SKIPPED: DuckDB or NumPy is not installed (pip install duckdb numpy)")
         return 0
     manifest = json.loads((arguments.dataset / "dataset.json").read_text())
     columns = {column["name"]: column for column in manifest["columns"]}
     url = f"{arguments.server}/{manifest['name']}/crossfilter"
 
-    def ask(low, high, since):
+    def ask(low, high, since, **more):
         body = {
             "bbox": None, "zoom": 2, "brushes": {"range": [low, high], "created": [since, None]},
-            "columns": [{"column": "range", "bins": 64}, "created", "radio"],
+            "columns": [{"column": "range", "bins": 64}, "created", "radio"], **more,
         }
         request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
         started = time.perf_counter()
@@ -50,7 +67,9 @@ def main():
     database.execute("SET TimeZone = 'UTC'")
     database.execute(
         "CREATE TABLE towers AS SELECT CAST(range AS UINTEGER) AS range, CAST(created AS TIMESTAMP) AS created, "
-        f"CAST(radio AS VARCHAR) AS radio FROM read_parquet('{rows}')"
+        "CAST(radio AS VARCHAR) AS radio, CAST(floor((lon / 360 + 0.5) * 4294967296) AS BIGINT) >> 19 AS x, CAST(floor((0.5 - "
+        "ln((1 + sin(radians(lat))) / (1 - sin(radians(lat)))) / (4 * pi())) * 4294967296) AS BIGINT) >> 19 AS y "
+        f"FROM read_parquet('{rows}')"
     )
     database.execute("CREATE TYPE radios AS ENUM (SELECT DISTINCT radio FROM towers WHERE radio IS NOT NULL)")
     database.execute("ALTER TABLE towers ALTER radio TYPE radios")
@@ -77,28 +96,61 @@ def main():
         assert ours == dict(by_radio), "radio"
         assert answer["selected_total"] == selected, "selected"
 
-    timings = {"first answer": ([], []), "first step of a drag": ([], []), "later steps": ([], [])}
-    for i in range(5):
-        question = (least + (8 + i) * width, least + (40 + i) * width, f"20{10 + i}-01-01T00:00:00Z")
+    def tiles(low, high):
+        """The counts of the map's tiles, by tile, and milliseconds from the first request to the last answer."""
+        text = urllib.parse.quote(f"range >= {low} AND range < {high} AND created >= TIMESTAMP('2012-01-01T00:00:00Z')")
+
+        def fetch(tile):
+            return tile, urllib.request.urlopen(f"{arguments.server}/{manifest['name']}/{ZOOM}/{tile[0]}/{tile[1]}.npy?filter={text}").read()
+
+        asked = [(x, y) for x in TILE_X for y in TILE_Y]
+        started = time.perf_counter()
+        bodies = dict(pool.map(fetch, asked))
+        return bodies, (time.perf_counter() - started) * 1e3
+
+    def tiles_of_duckdb(low, high):
+        started = time.perf_counter()
+        rows = database.execute(
+            f"SELECT x, y, radio, count(*) FROM towers WHERE range >= {low} AND range < {high} AND created >= TIMESTAMP '2012-01-01' "
+            f"AND x BETWEEN {TILE_X[0] * 256} AND {TILE_X[-1] * 256 + 255} AND y BETWEEN {TILE_Y[0] * 256} AND {TILE_Y[-1] * 256 + 255} "
+            "GROUP BY ALL").fetchnumpy()
+        return rows, (time.perf_counter() - started) * 1e3
+
+    pool = concurrent.futures.ThreadPoolExecutor(CONNECTIONS)
+    names = ["first answer", "first drag step", "first drag step, unannounced", "later steps", "map"]
+    timings = {name: ([], []) for name in names}
+
+    def both(name, *question):
         (answer, ours), (theirs, duck) = ask(*question), ask_duckdb(*question)
         check(answer, theirs)
-        timings["first answer"][0].append(ours)
-        timings["first answer"][1].append(duck)
-    for step in range(STEPS):
-        question = (least + (2 + step) * width, least + (30 + step) * width, "2008-01-01T00:00:00Z")
-        if step == 0:
-            ask(*question)
-            continue
-        (answer, ours), (theirs, duck) = ask(*question), ask_duckdb(*question)
-        check(answer, theirs)
-        kind = "first step of a drag" if step == 1 else "later steps"
-        timings[kind][0].append(ours)
-        timings[kind][1].append(duck)
-    print(f"{manifest['rows']:,} towers; range has {columns['range']['distinct']} values; times are medians in ms, HTTP included")
-    print(f"{'':24}{'pointillist':>12}{'DuckDB ' + duckdb.__version__:>16}{'times':>8}")
+        timings[name][0].append(ours)
+        timings[name][1].append(duck)
+
+    for i in range(ROUNDS):
+        both("first answer", least + (8 + i) * width, least + (40 + i) * width, f"20{10 + i}-01-01T00:00:00Z")
+    for i in range(ROUNDS):
+        # Each round is another question, by its brush on created, so that nothing of it is known.
+        since = f"20{10 + i}-06-01T00:00:00Z"
+        ask(least + 2 * width, least + 30 * width, since, active="range")
+        time.sleep(arguments.rest / 1e3)
+        both("first drag step", least + 3 * width, least + 31 * width, since)
+        for step in range(2, STEPS):
+            both("later steps", least + (2 + step) * width, least + (30 + step) * width, since)
+        since = f"20{10 + i}-09-01T00:00:00Z"
+        ask(least + 2 * width, least + 30 * width, since)
+        both("first drag step, unannounced", least + 3 * width, least + 31 * width, since)
+    for i in range(ROUNDS):
+        low, high = least + i * width, least + (20 + i) * width
+        (bodies, ours), (theirs, duck) = tiles(low, high), tiles_of_duckdb(low, high)
+        timings["map"][0].append(ours)
+        timings["map"][1].append(duck)
+        counted = sum(int(numpy.load(io.BytesIO(body)).sum()) for body in bodies.values())
+        assert counted == int(theirs["count_star()"].sum()), (counted, int(theirs["count_star()"].sum()))
+    print(f"{manifest['rows']:,} towers; range has {columns['range']['distinct']} values; times are medians in ms, HTTP included; rest {arguments.rest:g} ms")
+    print(f"{'':32}{'pointillist':>12}{'DuckDB ' + duckdb.__version__:>16}{'times':>8}")
     for name, (ours, duck) in timings.items():
         a, b = statistics.median(ours), statistics.median(duck)
-        print(f"{name:24}{a:12.1f}{b:16.1f}{b / a:8.1f}")
+        print(f"{name:32}{a:12.1f}{b:16.1f}{b / a:8.1f}")
     return 0
 
 
