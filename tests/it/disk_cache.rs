@@ -133,6 +133,34 @@ fn a_full_disk_costs_no_answer_and_is_said_once() {
 }
 
 #[test]
+fn a_damaged_file_costs_counts_and_is_said() {
+    let sample = Sample::new(1500);
+    let cache = sample.folder.path().join("tiles");
+    let (dataset, log) = (sample.dataset(), sample.folder.path().join("log"));
+    let filled = Command::new(PROGRAM).arg("prewarm").arg(&dataset).args(["--max-zoom", "5", "--cache-dir"]).arg(&cache).output().unwrap();
+    assert!(filled.status.success(), "{}", String::from_utf8_lossy(&filled.stderr));
+    let file = cache.join("tiles.sqlite");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let quarter = bytes.len() / 4;
+    bytes[quarter..2 * quarter].fill(0xA5);
+    std::fs::write(&file, bytes).unwrap();
+
+    let reference = Served::start(&dataset, &[]);
+    let served = Served::start_logged(&dataset, &["--cache-dir", cache.to_str().unwrap()], &log);
+    let wanted: Vec<String> = tiles(&sample, 0..=5).iter().map(|path| path.replace("@2x", "")).collect();
+    let mut found = 0;
+    for path in &wanted {
+        let got = served.get(path);
+        assert_eq!((got.status, &got.body), (200, &reference.get(path).body), "{path}");
+        found += usize::from(got.header("x-cache") == "HIT");
+    }
+    assert!(0 < found && found < wanted.len(), "{found} of {} were intact", wanted.len());
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(said.contains("WARN") && said.contains("damaged"), "{said}");
+    assert!(said.matches("WARN").count() < 10, "a line for the file, not one a tile: {said}");
+}
+
+#[test]
 fn tiles_without_points_cost_no_rows_and_a_new_style_no_old_tile() {
     let sample = Sample::new(500);
     let cache = sample.folder.path().join("tiles");
