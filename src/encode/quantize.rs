@@ -6,12 +6,11 @@
 //!    analysis", 1992, but that his cuts are searched for).
 //!
 //! quantizr, which was here before, also moves each colour to the mean of what is nearest to it, twice, and searches a tree for every
-//! pixel: 0.5 to 1.5 dB better, and 5 to 8 times as long.
+//! pixel: 0 to 0.9 dB better, and 4 to 14 times as long.
 
 use super::palette::COLORS_MAX;
 
-/// Cells of colours. Twice as many make a palette that is better by less than 0.1 dB, and counting takes half as long again: the
-/// table no longer fits the cache next to the processor.
+/// Cells of colours. Twice as many are 0 to 0.2 dB better on dense clouds, and take 0.15 ms longer.
 const CELLS_MAX: usize = 2048;
 
 /// A quarter of the slots are taken at most, so most cells are found at once.
@@ -146,8 +145,8 @@ fn counted(pixels: &[[u8; 4]]) -> (Vec<Cell>, Vec<u16>) {
             table = CellTable::new(masked_bits);
             let mut wider = Vec::with_capacity(CELLS_MAX + 1);
             let mut merged = |cell: &Cell| {
-                // The mean lies in the cell.
-                let number = table.number(cell.mean().map(|level| level as u8), &mut wider);
+                // Rounded down, the mean lies in the cell.
+                let number = table.number(cell.sums.map(|sum| (sum / cell.pixels) as u8), &mut wider);
                 wider[usize::from(number)].add(*cell);
                 number
             };
@@ -191,10 +190,9 @@ impl CellBox {
         let (mut weight, mut sums, mut squares) = (0.0, [0f32; 4], [0f32; 4]);
         for cell in &cells[first..end] {
             weight += cell.weight;
-            for channel in 0..4 {
-                let sum = cell.mean[channel] * cell.weight;
-                sums[channel] += sum;
-                squares[channel] += sum * cell.mean[channel];
+            for ((sum, square), level) in sums.iter_mut().zip(&mut squares).zip(cell.mean) {
+                *sum += level * cell.weight;
+                *square += level * cell.weight * level;
             }
         }
         let mean = sums.map(|sum| sum / weight);

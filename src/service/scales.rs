@@ -1,7 +1,6 @@
 //! Scales: by which distribution the colours of a zoom go. The exact one; or, where that takes long, for the moment one of a few tiles.
 
 use super::ServiceError;
-use super::mosaic::around;
 use super::pipeline::Pipeline;
 use super::preview::{cells, values};
 use super::tile::{Scale, TileQuality};
@@ -9,7 +8,6 @@ use super::view::View;
 use crate::engine::{Aggregate, Cancel, CountGrid, Distribution, ValueDistribution, ValueGrid};
 use crate::shade::{Normalize, SampledTiles};
 use crate::world::{TileId, Zoom};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Pipeline {
@@ -103,7 +101,7 @@ impl Pipeline {
             let sample = self.sample(view, zoom, cancel)?;
             let grids = match radius {
                 0 => self.all_grids(view, sample.tiles(), cancel)?,
-                _ => self.all_grids_spread(view, sample.tiles(), radius, cancel)?,
+                _ => self.totals_spread(view, sample.tiles(), radius, cancel)?,
             };
             let estimate = sample.distribution(&grids);
             let bytes = estimate.bytes();
@@ -123,21 +121,13 @@ impl Pipeline {
         Ok(grids.into_iter().map(|grid| grid.unwrap_or_else(|| CountGrid::zeros(groups, Scale::One.pixels()))).collect())
     }
 
-    /// As [`Pipeline::all_grids`], with each point spread.
-    fn all_grids_spread(
-        &self,
-        view: &View,
-        tiles: &[TileId],
-        radius: usize,
-        cancel: &Cancel,
-    ) -> Result<Vec<CountGrid>, ServiceError> {
-        let groups = view.source.groups(view.by)?.len();
-        // Counted together, then found in the cache.
-        let needed: BTreeSet<TileId> = tiles.iter().flat_map(|tile| around(*tile).into_iter().flatten().flatten()).collect();
-        self.grids(view, &Vec::from_iter(needed), cancel)?;
+    /// The totals of tiles, each point spread, as grids of one category.
+    fn totals_spread(&self, view: &View, tiles: &[TileId], radius: usize, cancel: &Cancel) -> Result<Vec<CountGrid>, ServiceError> {
+        // One after the other: each needs nine tiles of all categories, and only its totals are of interest.
         let spread = |&tile: &TileId| {
+            let empty = CountGrid::zeros(1, Scale::One.pixels());
             let grid = self.counts_spread(view, tile, Scale::One, radius, cancel)?;
-            Ok(grid.unwrap_or_else(|| CountGrid::zeros(groups, Scale::One.pixels())))
+            Ok(grid.map_or(empty, |grid| CountGrid { categories: 1, size: grid.size, counts: grid.totals() }))
         };
         tiles.iter().map(spread).collect()
     }

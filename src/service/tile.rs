@@ -80,7 +80,8 @@ impl TileRequest {
     }
 }
 
-/// Whether colours stand for counts by the zoom's exact distribution. Counts themselves always are exact.
+/// Whether colours stand for counts, or values, by the zoom's final scale: its exact distribution, or of spread counts that of the tiles that
+/// stand for the zoom. Counts and values themselves always are exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TileQuality {
     Exact,

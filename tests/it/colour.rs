@@ -218,6 +218,7 @@ fn a_preview_is_marked_and_replaced_by_the_exact_tile() {
     // What needs no distribution is exact at once.
     assert_eq!(served.get("/towers/4/2/10.png?normalize=tile").header("x-tile-quality"), "exact");
     assert_eq!(served.get("/towers/4/2/10.npy").header("x-tile-quality"), "exact");
+    assert_eq!(served.get("/towers/4/2/10.png?spread=2").header("x-tile-quality"), "exact", "a sample's scale is all there will be");
 }
 
 #[test]
