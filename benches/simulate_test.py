@@ -151,6 +151,10 @@ class Replays(unittest.TestCase):
         # Without memory for tiles, they come from the shared cache; without that too, they are made again of blocks on the disk.
         shared = self.run_of(spaced(again, 1.0), replay.Machine(memory_bytes=0, **FIXED))
         self.assertEqual((shared["shared"], shared["made"]), (2, 1))
+        ahead = self.run_of(spaced(again, 1.0), replay.Machine(made_ahead_zoom=8, memory_bytes=0, shared_bytes=0, **FIXED))
+        self.assertEqual((ahead["shared"], ahead["store"]["requests"]), (3, 0))
+        deeper = self.run_of(spaced(again, 1.0), replay.Machine(made_ahead_zoom=7, **FIXED))
+        self.assertEqual((deeper["memory"], deeper["made"]), (2, 1))
         made = self.run_of(spaced(again, 1.0), replay.Machine(memory_bytes=0, shared_bytes=0, **FIXED))
         self.assertEqual((made["made"], made["store"]["requests"], made["hit_rate"]["blocks"]), (3, 1, 2 / 3))
 

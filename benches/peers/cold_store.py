@@ -106,11 +106,11 @@ def status_kb(pid, field):
 class Server:
     """`serve` over a URL with an empty disk; `started` is when the process was made."""
 
-    def __init__(self, binary, url, env, memory, folder, *flags):
+    def __init__(self, binary, url, env, memory, folder, *flags, listen="127.0.0.1:0"):
         self.log = open(folder / "log", "w")
         shutil.rmtree(folder / "blocks", ignore_errors=True)
         env = {**env, "XDG_CACHE_HOME": str(folder / "blocks")}
-        command = [binary, "serve", url, "--listen", "127.0.0.1:0", "--backend", "cpu", *flags]
+        command = [binary, "serve", url, "--listen", listen, "--backend", "cpu", *flags]
         self.started = time.monotonic()
         self.process = subprocess.Popen(["sh", "-c", 'read go; exec "$@"', "sh", *map(str, command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=env)
         # In its cgroup before it takes any memory.

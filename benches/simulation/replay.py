@@ -34,6 +34,8 @@ class Machine:
     memory_bytes: float = 128e6
     shared_bytes: float = 1e9
     disk_bytes: float = 10e9
+    # Tiles up to this zoom were made ahead of time (`pointillist prewarm`) and are in the shared cache, beside what it keeps; -1: none.
+    made_ahead_zoom: int = -1
     tile_bytes: float = 12e3
     # What an answer from memory takes, one from Redis more than that, and computing a tile whose bytes are there.
     memory_ms: float = 0.3
@@ -166,7 +168,7 @@ def replay(trace, blocks_of, machine, store, seed, made=None):
                 answered("memory", now, now + machine.memory_ms / 1e3)
             elif tile in replica.making:
                 replica.making[tile].append(now)
-            elif shared.has(tile):
+            elif shared.has(tile) or tile[0] <= machine.made_ahead_zoom:
                 replica.tiles.put(tile, machine.tile_bytes)
                 answered("shared", now, now + (machine.memory_ms + machine.shared_ms) / 1e3)
             elif not blocks_of(tile):
