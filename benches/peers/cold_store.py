@@ -168,7 +168,7 @@ def tiles_to_ask(sample, count, seed):
     seen = []
     for _, _, tile in trace.trace(sample, trace.Habits(sessions=count), seed):
         seen.append(tile)
-    points = layout.Layout(sample, len(sample), 1.0, zoom_max=trace.Habits.zoom_max)
+    points = layout.Layout(sample, len(sample), {8: 1.0}, zoom_max=trace.Habits.zoom_max)
     distinct = [tile for tile in dict.fromkeys(seen) if points.points_of(tile) > 0]
     # Whole sessions would be many tiles of few places: a part of each.
     random.Random(seed).shuffle(distinct)
