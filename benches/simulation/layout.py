@@ -20,6 +20,8 @@ FENCE_ENTRIES = 1024
 BLOCK_BYTES = 128 << 10
 RUN_BLOCKS = 16
 TILE_PIXELS = 1 << 16
+# src/engine/cpu/select.rs
+RANKS_BYTES_A_POINT = 2
 # Level-16 cells carry the upper half of keys.
 CELLS_LEVEL = 16
 
@@ -83,8 +85,8 @@ def tile_counts(sample, zoom):
 class Layout:
     """A dataset of `points` points that lie as `sample` does (sorted 64-bit keys); `clumping` by level."""
 
-    def __init__(self, sample, points, clumping, groups=6, ranked_levels=12, zoom_max=18):
-        self.sample, self.points, self.clumping, self.groups, self.ranked_levels = sample, int(points), clumping, groups, ranked_levels
+    def __init__(self, sample, points, clumping, groups=6, ranked_levels=None, zoom_max=18):
+        self.sample, self.points, self.clumping, self.groups = sample, int(points), clumping, groups
         self.weight = points / len(sample)
         self.parts = -(-self.points // PART_POINTS)
         self.zooms = {}
@@ -94,8 +96,10 @@ class Layout:
             entries = numpy.concatenate([[0], numpy.cumsum(occupied(counts * self.weight, clumping_at(clumping, zoom + 8)))])
             self.zooms[zoom] = (codes, ends, entries)
         self.levels = [zoom + 8 for zoom in range(zoom_max + 1) if self.cells(zoom + 8) * POINTS_PER_CELL_MIN <= points]
-        # Where arrays begin in their part's file depends on those before them; of an average part.
-        self.cells_a_part = self.cells(CELLS_LEVEL) / self.parts
+        # The finest level whose ranks are stored, as they fit under their bytes a point.
+        taken = numpy.cumsum([self.cells(level) * 4 * groups for level in self.levels])
+        fitting = [level for level, bytes_ in zip(self.levels, taken) if bytes_ <= RANKS_BYTES_A_POINT * points]
+        self.ranked_levels = max(fitting, default=0) if ranked_levels is None else ranked_levels
 
     def cells(self, level):
         return float(self.zooms[level - 8][2][-1])

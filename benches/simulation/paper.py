@@ -52,7 +52,7 @@ def column(measured, sample, points):
     served = total - files.get("rows.parquet", 0)
     each = points / measured["points"]
     parts = int(numpy.ceil(points / layout.PART_POINTS))
-    where = layout.Layout(sample, points, layout.of_json(measured["clumping"]), measured["groups"], measured["ranked_levels"])
+    where = layout.Layout(sample, points, layout.of_json(measured["clumping"]), measured["groups"])
     asked = [tile for _, _, tile in trace.trace(sample, trace.Habits(sessions=60), 1)]
     tiles = sorted(set(asked))
     # Coarse tiles touch many parts: told apart, since they are few and made once.
@@ -60,7 +60,9 @@ def column(measured, sample, points):
     of_many = [tile for tile in tiles if 4 * layout.PART_POINTS <= where.points_of(tile) < 64 * layout.PART_POINTS]
     overview = files["overview.json"] * each
     resident = measured["resident_bytes"] - measured["overview_resident_bytes"] + measured["overview_resident_bytes"] * each
-    machines = max(3, int(numpy.ceil(3 * resident / MACHINE_BYTES)))
+    # Every replica holds the whole overview, and reading it takes as much again; half of the memory is for caches.
+    size_of_machine = max(1, int(numpy.ceil(2 * resident / MACHINE_BYTES)))
+    machines = 3 * size_of_machine
     few = typical(where, of_few)
     gets = COLD_TILES_A_MONTH * few["requests"]
     cost = {
@@ -102,7 +104,7 @@ def tell(measurements, samples):
         row("of it without the rows' own columns", lambda c: size(c["bytes_without_rows"]))
         row("parts", lambda c: f"{c['parts']:,}")
         row("overview.json, read at the start", lambda c: size(c["overview"]))
-        row("memory of a replica before caches", lambda c: size(c["resident"]))
+        row("a replica's own memory before caches", lambda c: size(c["resident"]))
         row("bitmap of a selection, one group", lambda c: size(c["selection"]))
         row("requests of a cold tile within 4 parts (p95)", lambda c: f"{c['few']['requests']:.1f} ({c['few']['requests_p95']:.0f})")
         row("bytes of such a tile", lambda c: size(c["few"]["bytes"]))
@@ -110,6 +112,6 @@ def tell(measurements, samples):
         row("a new filter on a 2-byte column reads", lambda c: f"{size(c['column_bytes'])}, {c['column_seconds']:,.0f} s by 3 replicas")
         row("uploading, once", lambda c: f"${c['upload']:,.2f}")
         for name in ("storage", "requests", "machines", "disks", "redis"):
-            row(f"{name} a month", lambda c: f"${c['cost'][name]:,.0f}" + (f" ({c['machines']})" if name == "machines" else ""))
+            row(f"{name} a month", lambda c: f"${c['cost'][name]:,.0f}" + (f" (3 of {c['machines'] // 3 * 8} GiB)" if name == "machines" else ""))
         row("all a month", lambda c: f"${c['cost_total']:,.0f}")
         print()
