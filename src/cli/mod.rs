@@ -17,6 +17,7 @@ pub mod inspect;
 pub mod logging;
 pub mod prewarm;
 pub mod progress;
+pub mod publish;
 pub mod serve;
 pub mod stop;
 pub mod stores;
@@ -47,6 +48,8 @@ pub enum Command {
     Ingest(Box<ingest::IngestArgs>),
     Inspect(inspect::InspectArgs),
     Prewarm(prewarm::PrewarmArgs),
+    Publish(publish::PublishArgs),
+    Unpublish(publish::UnpublishArgs),
     Generate(generate::GenerateArgs),
     Serve(serve::ServeArgs),
     Upload(upload::UploadArgs),
@@ -73,6 +76,8 @@ impl Cli {
             Command::Ingest(args) => ingest::run(*args),
             Command::Inspect(args) => inspect::run(args),
             Command::Prewarm(args) => prewarm::run(args),
+            Command::Publish(args) => publish::publish(args),
+            Command::Unpublish(args) => publish::unpublish(args),
             Command::Generate(args) => generate::run(args),
             Command::Serve(args) => serve::run(args),
             Command::Upload(args) => upload::run(args),

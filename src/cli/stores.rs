@@ -65,7 +65,7 @@ pub fn is_raw_file(url: &Path) -> bool {
 pub fn downloaded_once(url: &Path) -> anyhow::Result<PathBuf> {
     let (folder, name) = split(url)?;
     let store = Store::open(&folder)?;
-    let tag = store.tag(&name)?;
+    let tag = store.version(&name)?;
     let kept = cache::default_root()?.join("downloads").join(format!("{:016x}", xxh3_64(format!("{} {tag}", url.display()).as_bytes())));
     let file = kept.join(&name);
     if !file.exists() {

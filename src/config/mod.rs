@@ -104,8 +104,11 @@ pub struct Datasets {
     pub paths: Vec<PathBuf>,
     /// Datasets by the name to serve them by
     pub sources: BTreeMap<String, PathBuf>,
-    /// A folder of datasets that POST /admin/datasets may publish
+    /// A folder of datasets that POST /admin/datasets may publish, or a place in a store
     pub folder: Option<PathBuf>,
+    /// How long nobody has to ask for a dataset until what was made of it, in memory and on a device, is let go; the next request makes it
+    /// again. By default never
+    pub idle: Option<Span>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -4,6 +4,7 @@
 //! GET    /admin/datasets             what is served, and from where
 //! POST   /admin/datasets             {"name": "ships", "folder": "ships-2026"}: publish a dataset of the datasets' folder
 //! DELETE /admin/datasets/{dataset}   serve it no longer
+//! POST   /admin/datasets/{dataset}/restart   open it once more, where something of it is stuck
 //! POST   /admin/reload               read the configuration again: datasets, keys, certificates
 //! ```
 
@@ -33,6 +34,7 @@ pub async fn datasets(State(app): State<Arc<App>>) -> Response {
         json!({
             "name": source.name(), "rows": source.dataset().rows(), "data_version": source.data_version(),
             "folder": source.dataset().folder().display().to_string(),
+            "idle_seconds": source.idle_for().map(|idle| idle.as_secs()),
         })
     });
     answered(StatusCode::OK, &json!({ "datasets": described.collect::<Vec<_>>() }))
@@ -50,6 +52,11 @@ pub async fn publish(State(app): State<Arc<App>>, body: Bytes) -> Result<Respons
 
 pub async fn remove(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, Problem> {
     let changes = changed(app, move |app, config| app.publisher.remove(config, app.service.registry(), &name));
+    Ok(answered(StatusCode::OK, &changes.await?))
+}
+
+pub async fn restart(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, Problem> {
+    let changes = changed(app, move |app, config| app.restart(config, &name));
     Ok(answered(StatusCode::OK, &changes.await?))
 }
 

@@ -37,7 +37,7 @@ pub async fn catalog(
             let manifest = &source.dataset().manifest;
             json!({
                 "name": source.name(), "title": manifest.title, "rows": manifest.rows,
-                "bounds": corners(&manifest.bounds), "data_version": manifest.data_version,
+                "bounds": corners(&manifest.bounds), "data_version": manifest.data_version, "revision": manifest.revision,
             })
         })
         .collect();

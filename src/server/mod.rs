@@ -40,7 +40,7 @@ pub use basemap::{Basemap, NoAddress};
 pub use publishing::{Failure, Opener, PublishError};
 pub use run::{Listeners, ServeError, serve};
 
-use crate::config::Config;
+use crate::config::{Config, Span};
 use crate::engine::Cancel;
 use crate::service::{Changes, Service, View};
 use axum::Router;
@@ -55,7 +55,7 @@ use tls::{Certificate, TlsError};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
@@ -149,6 +149,32 @@ impl App {
         reloaded
     }
 
+    /// Opens a dataset once more. Blocks.
+    ///
+    /// # Errors
+    /// There is none of the name, or it can no longer be opened.
+    fn restart(&self, config: &Config, name: &str) -> Result<Changes, PublishError> {
+        let changes = self.publisher.restart(config, self.service.registry(), name)?;
+        if let Some(source) = self.service.registry().get(name) {
+            self.service.forget_selections(&source);
+        }
+        Ok(changes)
+    }
+
+    /// Lets go of what was made of datasets that nobody has asked for so long; the next request makes it again. Blocks.
+    fn rest(&self, idle: Duration) {
+        for (name, source) in self.service.registry().all().iter() {
+            if source.idle_for().is_none_or(|since| since < idle) {
+                continue;
+            }
+            match self.restart(&self.config(), name) {
+                Ok(_) => tracing::info!("nobody has asked for {name} in {}: what was made of it is let go", Span(idle)),
+                Err(error) => tracing::warn!("nobody has asked for {name}, but it cannot be opened once more: {error}"),
+            }
+            self.forget_views();
+        }
+    }
+
     /// Views hold their dataset: without this a dataset that was replaced would stay open until its views are pushed out.
     fn forget_views(&self) {
         self.views.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -232,6 +258,7 @@ pub fn admin_router(app: Arc<App>) -> Router {
     let admin = Router::new()
         .route("/admin/datasets", get(admin::datasets).post(admin::publish))
         .route("/admin/datasets/{dataset}", delete(admin::remove))
+        .route("/admin/datasets/{dataset}/restart", post(admin::restart))
         .route("/admin/reload", post(admin::reload))
         .layer(DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn_with_state(app.clone(), guard::require_admin));

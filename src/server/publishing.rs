@@ -1,12 +1,13 @@
 //! Which datasets are served: those of the configuration, and those that were published since. Changed as a whole, at the start,
 //! at a reload, and when one is published or removed; requests under way keep what they began with.
 //!
-//! What was published is remembered in `published.json` in the datasets' folder, so that a restart finds it.
+//! What was published is remembered in `published.json` in the datasets' folder, or in the store that this is, so that a restart finds it.
 
 use crate::archive::Archive;
 use crate::config::Config;
 use crate::dataset::manifest::Manifest;
 use crate::service::{Changes, Registry, Source, Sources};
+use crate::store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -172,6 +173,19 @@ impl Publisher {
         Ok(registry.replace(sources))
     }
 
+    /// Opens a dataset once more: what was made of its data in memory, and on a device, goes, and with it whatever is stuck.
+    ///
+    /// # Errors
+    /// There is none of the name, or it can no longer be opened; then it stays as it was.
+    pub fn restart(&self, config: &Config, registry: &Registry, name: &str) -> Result<Changes, PublishError> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = state.folders.get(name).ok_or_else(|| PublishError::Unknown(super::query::excerpt(name)))?;
+        let opened = self.opener.source(config, folder).map_err(wrong)?.named(name);
+        let mut sources = (*registry.all()).clone();
+        sources.insert(name.to_owned(), Arc::new(opened));
+        Ok(registry.replace(sources))
+    }
+
     /// Adds what `path` means to what is wanted: as it is served already where nothing has changed, else opened.
     fn want(
         &self,
@@ -216,7 +230,14 @@ impl Published {
     /// It is there and cannot be read.
     fn read(root: &Path) -> Result<Published, PublishError> {
         let path = root.join(PUBLISHED_FILE);
-        let damaged = |error: &dyn std::fmt::Display| PublishError::Wrong(format!("cannot read {}: {error}", path.display()));
+        if Store::is_url(root) {
+            return match Store::open(root).and_then(|store| store.get(PUBLISHED_FILE)) {
+                Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| unreadable(&path, &error)),
+                Err(StoreError::NotFound(_)) => Ok(Published::default()),
+                Err(error) => Err(unreadable(&path, &error)),
+            };
+        }
+        let damaged = |error: &dyn std::fmt::Display| unreadable(&path, error);
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| damaged(&error)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Published::default()),
@@ -228,6 +249,10 @@ impl Published {
     fn write(&self, root: &Path) -> Result<(), PublishError> {
         let path = root.join(PUBLISHED_FILE);
         let text = serde_json::to_string_pretty(self).expect("texts can be written");
+        if Store::is_url(root) {
+            let written = Store::open(root).and_then(|store| store.put(PUBLISHED_FILE, text.into()));
+            return written.map_err(|error| PublishError::Wrong(format!("cannot write {}: {error}", path.display())));
+        }
         let written = tempfile::NamedTempFile::new_in(root).and_then(|mut file| {
             std::io::Write::write_all(&mut file, text.as_bytes())?;
             file.as_file().sync_all()?;
@@ -235,6 +260,10 @@ impl Published {
         });
         written.map(drop).map_err(|error| PublishError::Wrong(format!("cannot write {}: {error}", path.display())))
     }
+}
+
+fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> PublishError {
+    PublishError::Wrong(format!("cannot read {}: {error}", path.display()))
 }
 
 fn root(config: &Config) -> Result<&PathBuf, PublishError> {

@@ -165,7 +165,7 @@ impl App {
     /// 404 with the names that anybody may see.
     pub fn source(&self, name: &str) -> Result<Arc<Source>, Problem> {
         let sources = self.service.registry().all();
-        sources.get(name).cloned().ok_or_else(|| {
+        sources.get(name).cloned().inspect(|source| source.touch()).ok_or_else(|| {
             let access = &self.config().access;
             let names: Vec<&str> = sources.keys().map(String::as_str).filter(|name| access.is_public(name)).collect();
             let there = match names.is_empty() {

@@ -77,6 +77,7 @@ pub fn serve(listeners: Listeners, app: Arc<App>, on_ready: impl FnOnce()) -> Re
         for door in [Some(public), admin].into_iter().flatten() {
             doors.spawn(door.answer(stopping.clone()));
         }
+        tokio::spawn(rest_when_idle(app.clone()));
         on_ready();
         while signals.next().await == Signal::Reload {
             let app = app.clone();
@@ -94,6 +95,24 @@ pub fn serve(listeners: Listeners, app: Arc<App>, on_ready: impl FnOnce()) -> Re
         Ok(())
     })
 }
+
+/// Looks from time to time which datasets nobody asks for, for as long as the server runs.
+async fn rest_when_idle(app: Arc<App>) {
+    loop {
+        let idle = app.config().datasets.idle;
+        let pause = idle.map_or(IDLE_LOOK_MAX, |idle| (idle.0 / 4).clamp(IDLE_LOOK_MIN, IDLE_LOOK_MAX));
+        tokio::time::sleep(pause).await;
+        if let Some(idle) = idle {
+            let app = app.clone();
+            // It logs what it does, and what it cannot.
+            let _ = tokio::task::spawn_blocking(move || app.rest(idle.0)).await;
+        }
+    }
+}
+
+/// A look costs nothing to speak of, and an idle time is minutes.
+const IDLE_LOOK_MAX: Duration = Duration::from_secs(15);
+const IDLE_LOOK_MIN: Duration = Duration::from_millis(100);
 
 /// Connections to `/admin`: some people, and a Prometheus.
 const ADMIN_CONNECTIONS_MAX: usize = 64;

@@ -58,6 +58,11 @@ impl<K: Hash + Eq + Clone, V> Memo<K, V> {
         self.made.holds(key)
     }
 
+    /// Drops the values whose key is no longer wanted.
+    pub fn remove_where(&self, is_unwanted: impl FnMut(&K) -> bool) {
+        self.made.remove_where(is_unwanted);
+    }
+
     pub fn stats(&self) -> CacheStats {
         self.made.stats()
     }

@@ -338,6 +338,11 @@ impl Service {
         Ok(shared.max(on_disk).max(in_memory as u64))
     }
 
+    /// Lets go of what was selected of a dataset, which belongs to the engine that made it; finished tiles stay.
+    pub fn forget_selections(&self, source: &Source) {
+        self.pipeline.forget_selections(source.data_version());
+    }
+
     /// The steps behind the queue, for callers with threads of their own.
     pub fn pipeline(&self) -> &Arc<Pipeline> {
         &self.pipeline

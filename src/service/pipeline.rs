@@ -274,6 +274,11 @@ impl Pipeline {
         Ok(found)
     }
 
+    /// Forgets selections of a data version.
+    pub(super) fn forget_selections(&self, data_version: &str) {
+        self.selections.remove_where(|digest| digest.is_of_data(data_version));
+    }
+
     /// Forgets counts of a data version.
     pub(super) fn forget_counts(&self, data_version: &str, purge: &Purge) {
         self.grids.remove_where(|(digest, tile)| digest.is_of_data(data_version) && purge.takes(*tile));

@@ -10,6 +10,7 @@ use crate::world::TileId;
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 /// The deepest zoom that is served: a pixel is 3.7 cm there, and a tile of finer pixels (@2x) is made of the next zoom's.
 pub const ZOOM_MAX_SERVED: u8 = 22;
@@ -23,6 +24,8 @@ pub struct Source {
     groups: Mutex<HashMap<Option<ColumnId>, MadeGroups>>,
     crossfilter: OnceLock<Crossfilter>,
     points: OnceLock<PointFinder>,
+    /// When it was last asked for; `None` before the first time.
+    used: Mutex<Option<Instant>>,
 }
 
 type MadeGroups = Arc<OnceLock<Result<Arc<Groups>, ServiceError>>>;
@@ -41,6 +44,7 @@ impl Source {
             groups: Mutex::default(),
             crossfilter: OnceLock::new(),
             points: OnceLock::new(),
+            used: Mutex::default(),
         })
     }
 
@@ -53,6 +57,16 @@ impl Source {
     /// The name in URLs.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Takes note that somebody asks for it.
+    pub fn touch(&self) {
+        *lock(&self.used) = Some(Instant::now());
+    }
+
+    /// How long nobody has asked for it; `None` where nobody ever has.
+    pub fn idle_for(&self) -> Option<Duration> {
+        lock(&self.used).map(|used| used.elapsed())
     }
 
     pub fn dataset(&self) -> &Arc<Dataset> {

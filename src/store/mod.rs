@@ -112,13 +112,6 @@ impl Store {
         self.wait(name, async move { Ok(objects.head(&path).await?.size) })
     }
 
-    /// A text that changes when the object does.
-    pub fn tag(&self, name: &str) -> Result<String, StoreError> {
-        let (objects, path) = (self.objects.clone(), self.path(name));
-        let found = self.wait(name, async move { objects.head(&path).await })?;
-        Ok(format!("{} {} {}", found.size, found.last_modified, found.e_tag.unwrap_or_default()))
-    }
-
     /// Ranges of objects, asked for at once; in the order of `wanted`. The first failure ends it.
     pub fn ranges(&self, wanted: &[(&str, Range<u64>)]) -> Result<Vec<Bytes>, StoreError> {
         let turns = Arc::new(Semaphore::new(REQUESTS_MAX));

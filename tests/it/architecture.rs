@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("histogram", &["world", "dataset", "filter", "engine"]),
     ("crossfilter", &["world", "dataset", "filter", "engine", "histogram"]),
     ("service", &["world", "archive", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter"]),
-    ("server", &["world", "archive", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter", "service", "config"]),
+    ("server", &["store", "world", "archive", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter", "service", "config"]),
     ("prewarm", &["store", "world", "dataset", "filter", "engine", "shade", "encode", "service"]),
     ("bench", &["world", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter"]),
     ("cli", &[
@@ -38,7 +38,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("yaml_rust2", &["src/config"]),
     ("tokio_rustls", &["src/server"]),
     ("subtle", &["src/server"]),
-    ("ureq", &["src/prewarm"]),
+    ("ureq", &["src/prewarm", "src/cli"]),
     ("object_store", &["src/store"]),
     ("redis", &["src/service"]),
     ("rusqlite", &["src/service", "src/prewarm", "src/archive"]),

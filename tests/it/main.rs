@@ -20,6 +20,7 @@ mod operation;
 mod prewarm;
 mod prewarm_store;
 mod prewarm_trouble;
+mod publishing;
 mod real_data;
 mod replicas;
 mod served;

@@ -6,28 +6,31 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-/// nginx with the deployed configuration. Stopped when dropped.
-struct Nginx {
+/// nginx with a deployed configuration. Stopped when dropped.
+pub struct Nginx {
     child: Child,
-    base: String,
+    pub base: String,
     agent: ureq::Agent,
 }
 
 impl Nginx {
-    /// `None` where nginx is not installed.
+    /// With `deploy/nginx.conf`; `None` where nginx is not installed.
     fn before(served: &Served, folder: &Path) -> Option<Nginx> {
+        let address = served.base.strip_prefix("http://").unwrap();
+        Nginx::with("deploy/nginx.conf", &[("server 127.0.0.1:8080;", &format!("server {address};"))], folder)
+    }
+
+    /// With a file of `deploy/`, in which texts are replaced; `None` where nginx is not installed.
+    pub fn with(file: &str, texts: &[(&str, &str)], folder: &Path) -> Option<Nginx> {
         let program = ["/usr/sbin/nginx", "/usr/local/bin/nginx", "/opt/homebrew/bin/nginx"].into_iter().find(|path| Path::new(path).exists())?;
         // Freed for nginx, which cannot be told to take any.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = served.base.strip_prefix("http://").unwrap();
-        let deployed = std::fs::read_to_string("deploy/nginx.conf").unwrap();
-        let replaced = |text: String, from: &str, to: &str| {
-            assert!(text.contains(from), "deploy/nginx.conf no longer has '{from}'");
+        let (listen, cache) = (format!("listen 127.0.0.1:{port};"), folder.join("cache"));
+        let own = [("listen 80;", listen.as_str()), ("/var/cache/nginx/pointillist", cache.to_str().unwrap())];
+        let site = texts.iter().chain(&own).fold(std::fs::read_to_string(file).unwrap(), |text, (from, to)| {
+            assert!(text.contains(from), "{file} no longer has '{from}'");
             text.replace(from, to)
-        };
-        let site = replaced(deployed, "server 127.0.0.1:8080;", &format!("server {address};"));
-        let site = replaced(site, "listen 80;", &format!("listen 127.0.0.1:{port};"));
-        let site = replaced(site, "/var/cache/nginx/pointillist", folder.join("cache").to_str().unwrap());
+        });
         std::fs::write(folder.join("site.conf"), site).unwrap();
         let own = folder.display();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|name| format!("{name}_temp_path {own}/{name};")).concat();
@@ -48,7 +51,7 @@ impl Nginx {
         Some(nginx)
     }
 
-    fn get(&self, path: &str, headers: &[(&str, &str)]) -> Got {
+    pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Got {
         let mut request = self.agent.get(format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);

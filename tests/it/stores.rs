@@ -1,61 +1,27 @@
 //! Datasets, inputs and outputs in a store: a real S3-compatible server, which is also slow, refuses and comes back.
 
+use crate::object_store::ObjectStore;
 use crate::served::{PROGRAM, Sample, Served, rows};
 use pointillist::world::{TileId, Zoom};
-use std::io::{BufRead, BufReader};
+use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-/// `tests/object_store.py`, empty. It ends with this.
-struct ObjectStore {
-    child: Child,
-    said: serde_json::Value,
-    agent: ureq::Agent,
-}
-
 impl ObjectStore {
-    /// `None` where there is no Python, or no package index.
-    fn start(test: &str) -> Option<ObjectStore> {
-        let spawned = Command::new("python3").arg("tests/object_store.py").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let Ok(mut child) = spawned else {
-            eprintln!("SKIPPED: {test}: python3 is not installed");
-            return None;
-        };
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        if line.starts_with("SKIPPED") {
-            eprintln!("SKIPPED: {test}: {line}");
-            return None;
-        }
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(60))).build();
-        Some(ObjectStore { child, said: serde_json::from_str(&line).unwrap(), agent: config.into() })
-    }
-
-    fn url(&self, name: &str) -> PathBuf {
-        PathBuf::from(format!("s3://{}/{name}", self.said["bucket"].as_str().unwrap()))
-    }
-
-    fn variables(&self) -> Vec<(String, String)> {
-        let said = self.said["env"].as_object().unwrap();
-        said.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect()
-    }
-
-    /// What happens to requests from now on; `{}` is nothing.
-    fn faults(&self, faults: &str) {
-        let answer = self.agent.post(format!("{}/faults", self.said["control"].as_str().unwrap())).send(faults).unwrap();
-        assert_eq!(answer.status(), 200);
+    fn place(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("{}/{name}", self.url))
     }
 
     fn put(&self, name: &str, body: &[u8]) {
-        let url = format!("{}/{}/{name}", self.said["endpoint"].as_str().unwrap(), self.said["bucket"].as_str().unwrap());
+        let url = format!("{}/{name}", self.bucket);
         let signed = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
-        let answer = self.agent.put(url).header("content-type", "application/octet-stream").header("authorization", signed).send(body).unwrap();
+        let answer = ureq::put(url).header("content-type", "application/octet-stream").header("authorization", signed).send(body).unwrap();
         assert_eq!(answer.status(), 200);
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(PROGRAM).args(arguments).envs(self.variables()).output().unwrap()
+        Command::new(PROGRAM).args(arguments).envs(self.env.iter().cloned()).output().unwrap()
     }
 
     fn done(&self, arguments: &[&str]) -> String {
@@ -65,23 +31,14 @@ impl ObjectStore {
     }
 
     fn upload(&self, sample: &Sample, name: &str) -> PathBuf {
-        let url = self.url(name);
+        let url = self.place(name);
         self.done(&["upload", sample.dataset().to_str().unwrap(), url.to_str().unwrap()]);
         url
     }
 
     fn serve(&self, url: &Path, arguments: &[&str]) -> Served {
-        let variables = self.variables();
-        let variables: Vec<(&str, &Path)> = variables.iter().map(|(name, value)| (name.as_str(), Path::new(value))).collect();
+        let variables: Vec<(&str, &Path)> = self.env.iter().map(|(name, value)| (name.as_str(), Path::new(value))).collect();
         Served::start_in(url, arguments, &variables)
-    }
-}
-
-impl Drop for ObjectStore {
-    fn drop(&mut self) {
-        // It ends when its standard input does.
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
     }
 }
 
@@ -146,7 +103,7 @@ fn a_store_that_is_away_costs_what_is_not_here() {
     let first = served.get(&format!("{here}.png"));
     assert_eq!(first.status, 200);
 
-    store.faults(r#"{"away": "refuse"}"#);
+    store.faults(json!({"away": "refuse"}));
     assert_eq!(served.get(&format!("{here}.png")).body, first.body);
     assert_eq!(served.get(&format!("{here}.png?cmap=viridis&by=none")).status, 200, "its blocks are here");
     for path in [format!("{far}.png"), "/towers/points?limit=3".to_owned(), format!("{here}.npy?filter=range%20%3E%2010")] {
@@ -157,7 +114,7 @@ fn a_store_that_is_away_costs_what_is_not_here() {
     }
     assert_eq!(served.get("/health").status, 200);
 
-    store.faults("{}");
+    store.faults(json!({}));
     let started = Instant::now();
     while served.get(&format!("{far}.png")).status != 200 {
         assert!(started.elapsed() < Duration::from_secs(30), "it does not notice that the store is back");
@@ -166,9 +123,9 @@ fn a_store_that_is_away_costs_what_is_not_here() {
     assert_eq!(served.get("/towers/points?limit=3").status, 200);
 
     // One request in three fails and the others are slow: retries hide it.
-    store.faults(r#"{"status": 503, "share": 0.34, "latency_ms": 20}"#);
+    store.faults(json!({"status": 503, "share": 0.34, "latency_ms": 20}));
     assert_eq!(served.get(&format!("{here}.npy?filter=range%20%3E%2010")).status, 200);
-    store.faults("{}");
+    store.faults(json!({}));
 
     // What was read is still there after a restart, and is not asked for again.
     drop(served);
@@ -205,27 +162,27 @@ fn inputs_and_outputs_lie_in_stores() {
         store.put(name, format!("{}\n{}\n", lines[0], part.join("\n")).as_bytes());
     }
     store.put("raw/readme.md", b"not data");
-    let (raw, out) = (store.url("raw"), store.url("made/towers"));
+    let (raw, out) = (store.place("raw"), store.place("made/towers"));
     let ingest = ["ingest", raw.to_str().unwrap(), "--category", "radio", "-o", out.to_str().unwrap()];
 
     // An upload that cannot end leaves no dataset.
-    store.faults(r#"{"status": 503, "path": "made/towers/dataset.json"}"#);
+    store.faults(json!({"status": 503, "path": "made/towers/dataset.json"}));
     assert!(!store.run(&ingest).status.success());
-    store.faults("{}");
+    store.faults(json!({}));
     let nothing = store.run(&["inspect", out.to_str().unwrap()]);
     assert!(!nothing.status.success() && String::from_utf8_lossy(&nothing.stderr).contains("is not a dataset"), "{}", String::from_utf8_lossy(&nothing.stderr));
 
     store.done(&ingest);
     let inspected: serde_json::Value = serde_json::from_str(&store.done(&["inspect", out.to_str().unwrap(), "--json"])).unwrap();
     assert_eq!((&inspected["rows"], &inspected["name"]), (&all.len().into(), &"towers".into()));
-    let pattern = store.url("raw/*.csv");
+    let pattern = store.place("raw/*.csv");
     let local = folder.path().join("local");
     store.done(&["ingest", pattern.to_str().unwrap(), "-o", local.to_str().unwrap()]);
     assert_eq!(pointillist::dataset::Dataset::open(&local).unwrap().rows() as usize, all.len());
 
     // A raw file is downloaded and ingested once.
-    let file = store.url("raw/a.csv");
-    let mut variables = store.variables();
+    let file = store.place("raw/a.csv");
+    let mut variables = store.env.clone();
     variables.push(("XDG_CACHE_HOME".into(), folder.path().display().to_string()));
     let variables: Vec<(&str, &Path)> = variables.iter().map(|(name, value)| (name.as_str(), Path::new(value))).collect();
     let served = Served::start_in(&file, &[], &variables);
