@@ -84,7 +84,10 @@ struct State {
     named: HashMap<(String, String), Weak<SparseFile>>,
     next_file: u64,
     clock: u64,
+    /// Of all blocks on disk.
     bytes: u64,
+    /// Those among them that are of no open file, by version: of earlier processes, and of versions that are no longer served.
+    left: HashMap<String, u64>,
     /// When the store of a URL may be asked again, and why it is not now.
     away: HashMap<String, (Instant, StoreError)>,
 }
@@ -109,6 +112,7 @@ enum Presence {
 /// The local copy of an object.
 pub struct SparseFile {
     id: u64,
+    version: String,
     /// Under the place of the dataset's version in the store.
     name: String,
     bytes: u64,
@@ -160,10 +164,12 @@ impl BlockCache {
             .map(|place| locked(&folder.join(place.to_string())))
             .find_map(Result::transpose)
             .unwrap_or_else(|| Err(DatasetError::Busy(folder.to_owned())))?;
+        let left = left_in(&folder)?;
+        let state = State { bytes: left.values().sum(), left, ..State::default() };
         Ok(Arc::new(BlockCache {
             folder,
             budget_bytes,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             arrived: Condvar::new(),
             counters: Counters::default(),
             _lock: lock,
@@ -182,20 +188,6 @@ impl BlockCache {
             fetched_bytes: read(fetched_bytes),
             bytes: self.lock().bytes,
         }
-    }
-
-    /// Removes what was kept of versions that nobody has open, as an earlier process left it.
-    ///
-    /// # Errors
-    /// The folder cannot be read or changed.
-    pub fn forget_all_but(&self, versions: &[&str]) -> Result<(), DatasetError> {
-        for entry in fs::read_dir(&self.folder).map_err(DatasetError::io("read", &self.folder))?.flatten() {
-            let is_kept = versions.iter().any(|version| entry.file_name() == **version);
-            if entry.path().is_dir() && !is_kept {
-                fs::remove_dir_all(entry.path()).map_err(DatasetError::io("remove", &entry.path()))?;
-            }
-        }
-        Ok(())
     }
 
     /// The local copy of an object of `bytes` bytes, whose blocks have these checksums.
@@ -223,9 +215,13 @@ impl BlockCache {
         let mut state = self.lock();
         let id = state.next_file;
         state.next_file += 1;
-        state.bytes += blocks.iter().filter(|block| block.presence == Presence::Found).count() as u64 * BLOCK_BYTES;
+        let found = blocks.iter().filter(|block| block.presence == Presence::Found).count() as u64 * BLOCK_BYTES;
+        if let Some(left) = state.left.get_mut(version) {
+            *left = left.saturating_sub(found);
+        }
         state.files.insert(id, blocks);
-        let made = Arc::new(SparseFile { id, name: name.to_owned(), bytes, checksums, file, have, map, cache: self.clone() });
+        let (version, name) = key.clone();
+        let made = Arc::new(SparseFile { id, version, name, bytes, checksums, file, have, map, cache: self.clone() });
         state.open.insert(id, Arc::downgrade(&made));
         state.named.insert(key, Arc::downgrade(&made));
         Ok(made)
@@ -352,10 +348,20 @@ impl BlockCache {
 
     /// Gives up the blocks that nobody holds and that were used longest ago, until there is room again.
     fn evict(&self) -> Result<(), DatasetError> {
-        // Dropped after the lock, which closing a file takes.
-        let mut touched = Vec::new();
+        // Open for as long as the lock is held, which closing a file takes too.
+        let mut open_files: Vec<Arc<SparseFile>> = Vec::new();
         let mut guard = self.lock();
         let state = &mut *guard;
+        if state.bytes <= self.budget_bytes {
+            return Ok(());
+        }
+        open_files.extend(state.open.values().filter_map(Weak::upgrade));
+        let is_closed = |version: &String| !open_files.iter().any(|file| file.version == *version);
+        for version in state.left.keys().filter(|version| is_closed(version)).cloned().collect::<Vec<_>>() {
+            let folder = self.folder.join(&version);
+            fs::remove_dir_all(&folder).map_err(DatasetError::io("remove", &folder))?;
+            state.bytes -= state.left.remove(&version).unwrap_or(0);
+        }
         if state.bytes <= self.budget_bytes {
             return Ok(());
         }
@@ -370,11 +376,10 @@ impl BlockCache {
         for (_, id, place) in free.into_iter().take(excess.div_ceil(BLOCK_BYTES) as usize) {
             let Some(file) = state.open.get(&id).and_then(Weak::upgrade) else { continue };
             // Under the lock: nobody takes the block to be there before it has gone, or again.
-            file.punch(place).inspect_err(|_| touched.push(file.clone()))?;
+            file.punch(place)?;
             state.files.get_mut(&id).expect("it was listed above")[place].presence = Presence::Absent;
             state.bytes -= BLOCK_BYTES;
             self.counters.evictions.fetch_add(1, Ordering::Relaxed);
-            touched.push(file);
         }
         Ok(())
     }
@@ -456,7 +461,7 @@ impl Drop for SparseFile {
         state.open.remove(&self.id);
         let blocks = state.files.remove(&self.id).unwrap_or_default();
         let there = blocks.iter().filter(|block| matches!(block.presence, Presence::Here | Presence::Found)).count();
-        state.bytes -= there as u64 * BLOCK_BYTES;
+        *state.left.entry(std::mem::take(&mut self.version)).or_default() += there as u64 * BLOCK_BYTES;
     }
 }
 
@@ -481,6 +486,21 @@ impl Drop for Held {
     }
 }
 
+/// Bytes of the blocks that earlier processes have left in a folder, by version.
+fn left_in(folder: &Path) -> Result<HashMap<String, u64>, DatasetError> {
+    let mut left = HashMap::new();
+    let entries = |folder: &Path| Ok::<_, DatasetError>(fs::read_dir(folder).map_err(DatasetError::io("read", folder))?.flatten());
+    for version in entries(folder)?.filter(|entry| entry.path().is_dir()) {
+        let mut blocks = 0;
+        for file in entries(&version.path())?.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "have")) {
+            let have = fs::read(&file).map_err(DatasetError::io("read", &file))?;
+            blocks += have.iter().filter(|&&there| there == 1).count() as u64;
+        }
+        left.insert(version.file_name().to_string_lossy().into_owned(), blocks * BLOCK_BYTES);
+    }
+    Ok(left)
+}
+
 /// Makes a folder and locks it; `None` where another process has it.
 fn locked(folder: &Path) -> Result<Option<(PathBuf, File)>, DatasetError> {
     fs::create_dir_all(folder).map_err(DatasetError::io("create", folder))?;
@@ -490,5 +510,68 @@ fn locked(folder: &Path) -> Result<Option<(PathBuf, File)>, DatasetError> {
         Ok(()) => Ok(Some((folder.to_owned(), lock))),
         Err(fs::TryLockError::WouldBlock) => Ok(None),
         Err(fs::TryLockError::Error(error)) => Err(DatasetError::io("lock", &path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An object of `blocks` blocks, each of its own bytes, in a store.
+    fn object(store: &Store, name: &str, blocks: u8) -> Vec<u64> {
+        let bytes: Vec<u8> = (0..blocks).flat_map(|block| vec![block + 1; BLOCK_BYTES as usize]).collect();
+        let checksums = bytes.chunks(BLOCK_BYTES as usize).map(xxh3_64).collect();
+        store.put(name, bytes.into()).unwrap();
+        checksums
+    }
+
+    fn wants(file: &Arc<SparseFile>, blocks: Range<u64>) -> Wants {
+        let mut wants = Wants::default();
+        wants.add(file, blocks.start * BLOCK_BYTES..blocks.end * BLOCK_BYTES);
+        wants
+    }
+
+    #[test]
+    fn what_was_used_longest_ago_goes_and_what_is_held_stays() {
+        let (folder, store) = (tempfile::tempdir().unwrap(), Store::in_memory());
+        let checksums = object(&store, "x", 8);
+        let cache = BlockCache::open(folder.path(), 4 * BLOCK_BYTES).unwrap();
+        let file = cache.file("v1", "x", 8 * BLOCK_BYTES, checksums.clone()).unwrap();
+        let byte = |block: u64| file.map()[(block * BLOCK_BYTES) as usize];
+        let held = cache.hold(&store, &wants(&file, 0..2)).unwrap();
+        drop(cache.hold(&store, &wants(&file, 2..4)).unwrap());
+        assert_eq!(((0..4).map(byte).collect::<Vec<_>>(), cache.stats().bytes), (vec![1, 2, 3, 4], 4 * BLOCK_BYTES));
+        drop(cache.hold(&store, &wants(&file, 4..6)).unwrap());
+        assert_eq!((byte(0), byte(1), byte(2), byte(3)), (1, 2, 0, 0), "the first two are held, the next two went");
+        drop(held);
+        let BlockStats { misses, evictions, .. } = cache.stats();
+        assert_eq!((misses, evictions), (6, 2));
+        assert!(cache.file("v1", "x", 8 * BLOCK_BYTES, checksums).is_ok_and(|again| Arc::ptr_eq(&again, &file)), "one copy of one object");
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_is_found_checked_and_given_up_for_room() {
+        let (folder, store) = (tempfile::tempdir().unwrap(), Store::in_memory());
+        let checksums = object(&store, "x", 4);
+        let other = object(&store, "y", 4);
+        {
+            let cache = BlockCache::open(folder.path(), 1 << 20).unwrap();
+            let file = cache.file("v1", "x", 4 * BLOCK_BYTES, checksums.clone()).unwrap();
+            drop(cache.hold(&store, &wants(&file, 0..3)).unwrap());
+            let second = BlockCache::open(folder.path(), 1 << 20).unwrap();
+            assert_ne!(second.folder, cache.folder, "each process has its own");
+        }
+        let path = folder.path().join("0/v1/x");
+        let damaged = File::options().write(true).open(path).unwrap();
+        damaged.write_all_at(&[9], BLOCK_BYTES).unwrap();
+        let cache = BlockCache::open(folder.path(), 4 * BLOCK_BYTES).unwrap();
+        assert_eq!(cache.stats().bytes, 3 * BLOCK_BYTES);
+        let file = cache.file("v1", "x", 4 * BLOCK_BYTES, checksums).unwrap();
+        let _held = cache.hold(&store, &wants(&file, 0..3)).unwrap();
+        assert_eq!((file.map()[BLOCK_BYTES as usize], cache.stats().requests), (2, 1), "the damaged one is fetched again");
+        drop((_held, file));
+        let next = cache.file("v2", "y", 4 * BLOCK_BYTES, other).unwrap();
+        drop(cache.hold(&store, &wants(&next, 0..4)).unwrap());
+        assert_eq!((cache.stats().bytes, folder.path().join("0/v1").exists()), (4 * BLOCK_BYTES, false));
     }
 }
