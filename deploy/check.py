@@ -168,9 +168,11 @@ def check_kubernetes(program):
     expect((rolling["maxUnavailable"], rolling["maxSurge"]) == (0, 1), "kubernetes: a rollout would take a replica before the next is ready")
     shared = re.fullmatch(r"redis://([\w-]+):(\d+)", config["cache"]["shared"])
     expect(shared and services.get(shared[1], {}).get("spec", {}).get("ports", [{}])[0].get("port") == int(shared[2]), "kubernetes: the shared cache is at no Service")
+    hosts = {f"https://{rule['host']}" for ingress in of("Ingress").values() for rule in ingress["spec"]["rules"]}
+    expect({config["public_url"]} == hosts, "kubernetes: public_url is not the Ingress's host")
     conf = maps["pointillist-nginx"]["data"]["default.conf"]
     expect(conf == nginx_of_manifest((DEPLOY / "nginx-replicas.conf").read_text()), "nginx.yaml carries another nginx-replicas.conf: deploy/check.py --write")
-    expect(f"{'pointillist-replicas'}.default.svc" in conf and "pointillist-replicas" in services, "kubernetes: nginx asks a Service that is not there")
+    expect("pointillist-replicas.default.svc" in conf and "pointillist-replicas" in services, "kubernetes: nginx asks a Service that is not there")
     paths = {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")}
     paths.add(pods["pointillist"]["metadata"]["annotations"]["prometheus.io/path"])
     return paths
