@@ -1,5 +1,6 @@
 //! Dictionaries: the sorted distinct values of a column, and how many points have each.
 
+use super::held::HeldFile;
 use super::{Column, ColumnId, ColumnKind, DatasetError, Value, ipc};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, LargeStringArray, RecordBatch, UInt64Array};
 use arrow::datatypes::{Float64Type, Int64Type, UInt64Type};
@@ -32,8 +33,9 @@ impl Dictionary {
         }
     }
 
-    pub(super) fn open(path: &Path, column: &Column) -> Result<Dictionary, DatasetError> {
-        Dictionary::of(ipc::map_batch(path)?, path, column)
+    pub(super) fn open(path: &Path, column: &Column) -> Result<(Dictionary, HeldFile), DatasetError> {
+        let (batch, held) = ipc::map_batch(path)?;
+        Ok((Dictionary::of(batch, path, column)?, held))
     }
 
     /// The dictionary that a file holds.

@@ -1,5 +1,6 @@
 //! Arrow IPC files of exactly one record batch: mapped without a copy, written in one go.
 
+use super::held::HeldFile;
 use super::{DatasetError, mmap};
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
@@ -19,8 +20,9 @@ const TRAILER_BYTES: usize = 10;
 ///
 /// # Errors
 /// The file cannot be mapped, or is not an IPC file of one uncompressed batch.
-pub(super) fn map_batch(path: &Path) -> Result<RecordBatch, DatasetError> {
-    batch_of(mmap::map(path)?, path)
+pub(super) fn map_batch(path: &Path) -> Result<(RecordBatch, HeldFile), DatasetError> {
+    let (bytes, held) = mmap::map(path)?;
+    Ok((batch_of(bytes, path)?, held))
 }
 
 /// The single record batch of an IPC file's bytes. Arrays point into them.

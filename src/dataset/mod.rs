@@ -20,6 +20,7 @@ pub mod dictionary;
 mod error;
 pub mod fences;
 mod formats;
+mod held;
 mod index;
 mod ipc;
 pub mod manifest;
@@ -42,14 +43,16 @@ pub use error::DatasetError;
 pub use formats::{RowFormat, RowsError, write_rows};
 pub use index::{CellIndex, Level};
 pub use manifest::Manifest;
+pub use mmap::{cuts, survive_cut_files};
 pub use part::{BLOCK_POINTS, Blocks, ColumnKeys, Part};
 pub use read::{PIECE_ROWS, Piece, ReadError, RowFiles, Rows};
 pub use rows::RowsWriter;
 
 use crate::world::{TileId, Zoom};
-use stored::StoredDataset;
+use held::HeldFile;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use stored::StoredDataset;
 
 /// The most points in one part: it bounds what is sorted, uploaded and counted at a time. At eight bytes a key, a column of
 /// a part is at most 64 MiB, under the 128 MiB that every Vulkan device can bind.
@@ -64,6 +67,8 @@ pub struct Dataset {
     /// The folder, or the URL.
     folder: PathBuf,
     stored: Option<StoredDataset>,
+    /// All that is read from, of a dataset in a folder.
+    files: Vec<HeldFile>,
 }
 
 impl Dataset {
@@ -84,22 +89,27 @@ impl Dataset {
     }
 
     fn open_version(folder: &Path, manifest: Manifest) -> Result<Dataset, DatasetError> {
-        let dictionary = |(i, column): (usize, &Column)| match column.encoding {
-            Encoding::Dictionary => {
-                let file = manifest.dictionary_file(ColumnId(i)).ok_or_else(|| {
-                    DatasetError::damaged(&folder.join(manifest::MANIFEST_FILE), format!("it names no dictionary of '{}'", column.name))
-                })?;
-                Dictionary::open(&folder.join(&file.name), column).map(Arc::new).map(Some)
+        let mut files = Vec::new();
+        let mut dictionaries = Vec::with_capacity(manifest.columns.len());
+        for (i, column) in manifest.columns.iter().enumerate() {
+            if column.encoding != Encoding::Dictionary {
+                dictionaries.push(None);
+                continue;
             }
-            _ => Ok(None),
-        };
-        let dictionaries = manifest.columns.iter().enumerate().map(dictionary).collect::<Result<Vec<_>, _>>()?;
-        let parts = manifest
-            .parts
-            .iter()
-            .map(|info| Part::open(folder, info, &manifest.columns))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Dataset { manifest, parts, dictionaries, folder: folder.to_owned(), stored: None })
+            let file = manifest.dictionary_file(ColumnId(i)).ok_or_else(|| {
+                DatasetError::damaged(&folder.join(manifest::MANIFEST_FILE), format!("it names no dictionary of '{}'", column.name))
+            })?;
+            let (dictionary, held) = Dictionary::open(&folder.join(&file.name), column)?;
+            dictionaries.push(Some(Arc::new(dictionary)));
+            files.push(held);
+        }
+        let mut parts = Vec::with_capacity(manifest.parts.len());
+        for info in &manifest.parts {
+            let (part, held) = Part::open(folder, info, &manifest.columns)?;
+            parts.push(part);
+            files.extend(held);
+        }
+        Ok(Dataset { manifest, parts, dictionaries, folder: folder.to_owned(), stored: None, files })
     }
 
     pub fn folder(&self) -> &Path {
@@ -125,6 +135,21 @@ impl Dataset {
     /// The dictionary of a column with [`Encoding::Dictionary`].
     pub fn dictionary(&self, id: ColumnId) -> Option<&Arc<Dictionary>> {
         self.dictionaries[id.0].as_ref()
+    }
+
+    /// Looks at all files: some microseconds each.
+    ///
+    /// # Errors
+    /// The first one that has been cut or written to since it was opened. That one was removed or replaced under its name is none.
+    pub fn check_files(&self) -> Result<(), DatasetError> {
+        self.files.iter().try_for_each(HeldFile::check)?;
+        if self.is_cut() { Err(DatasetError::damaged(&self.folder, "a local copy of what lies there has been cut")) } else { Ok(()) }
+    }
+
+    /// Whether something was read that a file no longer had, and zeros were found in its place. Looks at no file.
+    pub fn is_cut(&self) -> bool {
+        let stored = || self.parts.iter().filter_map(|part| part.stored.as_ref());
+        self.files.iter().any(HeldFile::is_cut) || stored().any(|part| part.is_cut())
     }
 
     /// The revision that last put a point into a tile; 0 where none did since the ingest. By an append, it changes exactly where

@@ -1,5 +1,6 @@
 //! A part: a Z-order range of a dataset, mapped into memory.
 
+use super::held::HeldFile;
 use super::index::{CellIndex, Level};
 use super::manifest::PartInfo;
 use super::rows_file::RowsFile;
@@ -68,12 +69,13 @@ pub(super) struct LevelArrays {
 }
 
 impl Part {
-    pub(super) fn open(dataset: &Path, info: &PartInfo, columns: &[Column]) -> Result<Part, DatasetError> {
+    /// Also gives the files that it reads from.
+    pub(super) fn open(dataset: &Path, info: &PartInfo, columns: &[Column]) -> Result<(Part, [HeldFile; 5]), DatasetError> {
         let folder = dataset.join(&info.folder);
         let file = |name: &str| folder.join(name);
         let rows = info.rows as usize;
 
-        let hot = ipc::map_batch(&file("hot.arrow"))?;
+        let (hot, hot_held) = ipc::map_batch(&file("hot.arrow"))?;
         expect(hot.num_rows() == rows && hot.num_columns() == columns.len() + 1, &file("hot.arrow"))?;
         let lo = values::<UInt32Type>(&hot, 0, &file("hot.arrow"))?;
         let keys = columns
@@ -83,7 +85,7 @@ impl Part {
             .collect::<Result<Vec<_>, _>>()?;
 
         let blocks_file = file("blocks.arrow");
-        let batch = ipc::map_batch(&blocks_file)?;
+        let (batch, blocks_held) = ipc::map_batch(&blocks_file)?;
         let blocks_expected = rows.div_ceil(BLOCK_POINTS);
         expect(batch.num_rows() == blocks_expected && batch.num_columns() == 2 * columns.len(), &blocks_file)?;
         let blocks = (0..columns.len())
@@ -95,13 +97,13 @@ impl Part {
             .collect::<Result<Vec<_>, DatasetError>>()?;
 
         let cells_file = file("cells.arrow");
-        let cells = ipc::map_batch(&cells_file)?;
+        let (cells, cells_held) = ipc::map_batch(&cells_file)?;
         expect(cells.num_rows() == info.cells as usize + 1, &cells_file)?;
         let hi = values::<UInt32Type>(&cells, 0, &cells_file)?.slice(0, info.cells as usize);
         let hi_start = values::<UInt32Type>(&cells, 1, &cells_file)?;
 
         let levels_file = file("levels.arrow");
-        let batch = ipc::map_batch(&levels_file)?;
+        let (batch, levels_held) = ipc::map_batch(&levels_file)?;
         let entries: usize = info.levels.iter().map(|level| level.cells as usize + 1).sum();
         expect(batch.num_rows() == entries, &levels_file)?;
         let pixel = values::<UInt16Type>(&batch, 0, &levels_file)?;
@@ -122,7 +124,9 @@ impl Part {
             })
             .collect();
         let rows_file = RowsFile::open(&file("rows.parquet"))?;
-        Part::of_arrays(folder, info, rows_file, Arrays { lo, columns: keys, blocks, hi, hi_start, levels }, None)
+        let held = [hot_held, blocks_held, cells_held, levels_held, HeldFile::opened(&file("rows.parquet"))?];
+        let part = Part::of_arrays(folder, info, rows_file, Arrays { lo, columns: keys, blocks, hi, hi_start, levels }, None)?;
+        Ok((part, held))
     }
 
     pub(super) fn of_arrays(

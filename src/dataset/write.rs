@@ -72,6 +72,9 @@ impl DatasetWriter {
     /// # Errors
     /// The target exists (and is not a dataset that may be replaced), or its parent cannot be written.
     pub fn create(target: &Path, replace: Replace) -> Result<DatasetWriter, DatasetError> {
+        let parent = parent_of(target);
+        fs::create_dir_all(&parent).map_err(DatasetError::io("create", &parent))?;
+        remove_leftovers(&parent, &file_name_of(target))?;
         let is_dataset = target.join(MANIFEST_FILE).is_file();
         let is_empty = fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
         match (target.exists() && !is_empty, is_dataset, replace) {
@@ -79,9 +82,6 @@ impl DatasetWriter {
             (true, true, Replace::Never) => return Err(DatasetError::Exists(target.to_owned())),
             _ => {}
         }
-        let parent = parent_of(target);
-        fs::create_dir_all(&parent).map_err(DatasetError::io("create", &parent))?;
-        remove_leftovers(&parent, &file_name_of(target))?;
         let folder = parent.join(format!(".{}.{}.ingest", file_name_of(target), std::process::id()));
         for sub in ["parts", "dictionaries"] {
             let path = folder.join(sub);
@@ -210,6 +210,9 @@ impl DatasetWriter {
             return Err(DatasetError::Exists(self.target.clone()));
         }
         // Readers that have the old files mapped keep them: a rename does not touch bytes.
+        if exchanged(&self.folder, &self.target) {
+            return remove_if_there(&self.folder);
+        }
         let old = parent_of(&self.target).join(format!(".{}.{}.old.ingest", file_name_of(&self.target), std::process::id()));
         rename(&self.target, &old)?;
         rename(&self.folder, &self.target)?;
@@ -385,7 +388,16 @@ fn file_name_of(target: &Path) -> String {
     target.file_name().map_or_else(|| "dataset".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Removes `.NAME.PID.ingest` folders whose process is gone.
+/// Exchanges the names of two folders at one moment, so that there is always a dataset; `false` where the system or the disk cannot.
+fn exchanged(new: &Path, old: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    return rustix::fs::renameat_with(rustix::fs::CWD, new, rustix::fs::CWD, old, rustix::fs::RenameFlags::EXCHANGE).is_ok();
+    #[cfg(not(target_os = "linux"))]
+    return false;
+}
+
+/// Removes `.NAME.PID.ingest` folders whose process is gone. One that was killed between two renames has left the former dataset
+/// there: that is put back.
 fn remove_leftovers(parent: &Path, name: &str) -> Result<(), DatasetError> {
     let prefix = format!(".{name}.");
     for entry in fs::read_dir(parent).map_err(DatasetError::io("read", parent))?.flatten() {
@@ -393,6 +405,11 @@ fn remove_leftovers(parent: &Path, name: &str) -> Result<(), DatasetError> {
         let Some(rest) = file_name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".ingest")) else { continue };
         let Ok(pid) = rest.trim_end_matches(".old").parse::<u32>() else { continue };
         if pid != std::process::id() && !Path::new(&format!("/proc/{pid}")).exists() {
+            let target = parent.join(name);
+            if rest.ends_with(".old") && !target.exists() {
+                fs::rename(entry.path(), &target).map_err(DatasetError::io("rename to", &target))?;
+                continue;
+            }
             tracing::info!("removing {}, left by a run that was stopped", entry.path().display());
             remove_if_there(&entry.path())?;
         }

@@ -5,7 +5,8 @@ use super::query::{IMAGE, LEGEND, NOTHING, Query, STATS, has_parameter, names_ve
 use super::tiles::{Shape, X_TILE_QUALITY, tile_size, within_deadline};
 use super::{App, Problem, archives, caching};
 use crate::dataset::Value as ColumnValue;
-use crate::service::{Content, Explained, Priority, ServiceError, Source, TileQuality, View, ZOOM_MAX_SERVED};
+use crate::engine::Cancel;
+use crate::service::{Content, Explained, Pipeline, Priority, ServiceError, Source, TileQuality, View, ZOOM_MAX_SERVED};
 use crate::encode::png_of_width;
 use crate::shade::{Legend, Style, legend_image};
 use crate::world::{LonLatBox, Zoom};
@@ -133,7 +134,7 @@ pub async fn stats(
     // Of everything too, if asked: it takes some passes over all points, and a dashboard that opens wants none.
     let is_all = view.filter.is_all();
     let is_summarised = has_parameter(&uri, "filter") || has_parameter(&uri, "bbox");
-    let categories = asked(&app, {
+    let categories = asked(&app, source.clone(), {
         let view = view.clone();
         move |pipeline, cancel| {
             let categories = if view.filter.is_all() {
@@ -217,7 +218,7 @@ pub async fn legend_json(
     let view = app.view(&source, &uri, LEGEND)?;
     let zoom = legend_zoom(&uri)?;
     let pixel_zoom = zoom.pixels;
-    let explained = asked(&app, {
+    let explained = asked(&app, source.clone(), {
         let view = view.clone();
         move |pipeline, cancel| pipeline.legend(&view, pixel_zoom, cancel)
     })
@@ -252,7 +253,7 @@ pub async fn legend_png(
     let view = app.view(&source, &uri, LEGEND)?;
     let zoom = legend_zoom(&uri)?.pixels;
     let ratio = if uri.path().ends_with("@2x.png") { 2 } else { 1 };
-    let (picture, quality) = asked(&app, {
+    let (picture, quality) = asked(&app, source.clone(), {
         let view = view.clone();
         move |pipeline, cancel| {
             let explained = pipeline.legend(&view, zoom, cancel)?;
@@ -294,9 +295,11 @@ fn marked(app: &App, mut document: Response, quality: TileQuality, view: &Arc<Vi
 /// Waits for what a thread of the service works out. As for tiles, a client that leaves cancels it.
 pub async fn asked<T: Send + 'static>(
     app: &App,
-    work: impl FnOnce(&crate::service::Pipeline, &crate::engine::Cancel) -> Result<T, ServiceError> + Send + 'static,
+    source: Arc<Source>,
+    work: impl FnOnce(&Pipeline, &Cancel) -> Result<T, ServiceError> + Send + 'static,
 ) -> Result<T, Problem> {
     let (send, receive) = oneshot::channel();
+    let work = move |pipeline: &Pipeline, cancel: &Cancel| work(pipeline, cancel).and_then(|made| source.intact().map(|()| made));
     let _ticket = app.service.ask(Priority::Interactive, work, move |result| drop(send.send(result)));
     within_deadline(app, receive).await
 }

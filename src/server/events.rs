@@ -37,7 +37,7 @@ pub async fn events(
         Some(known) if known == version => String::new(),
         None => event("version", &version, &json!({ "data_version": version })),
         Some(known) => {
-            let listed = asked(&app, move |_, _| {
+            let listed = asked(&app, source.clone(), move |_, _| {
                 let dataset = source.dataset();
                 let since = dataset.manifest.revision_of_version(&known);
                 Ok(since.and_then(|since| dataset.tiles_changed(since, zoom, TILES_MAX)))

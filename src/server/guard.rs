@@ -5,6 +5,7 @@ use super::clients::{Pass, Refusal};
 use super::{App, Problem};
 use crate::config::Config;
 use axum::body::{Body, HttpBody};
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -72,7 +73,7 @@ async fn admitted(app: &App, config: &Config, request: Request) -> Result<(Reque
     if asker.caller == Caller::Unknown {
         return Err(denied(&asker.caller, "there is no such key"));
     }
-    let audience = match dataset_of(&mut parts).await {
+    let audience = match dataset_of(&mut parts).await? {
         Some(dataset) => {
             if !asker.caller.may_see(&dataset, &config.access) {
                 return Err(denied(&asker.caller, "this dataset is not for everybody"));
@@ -101,13 +102,23 @@ async fn admitted(app: &App, config: &Config, request: Request) -> Result<(Reque
 }
 
 /// The dataset that an address names, whether there is such a one or not.
-async fn dataset_of(parts: &mut axum::http::request::Parts) -> Option<String> {
-    let parameters = RawPathParams::from_request_parts(parts, &()).await.ok()?;
-    parameters.iter().find_map(|(name, value)| match name {
+///
+/// # Errors
+/// 400 for an address that is not UTF-8.
+async fn dataset_of(parts: &mut axum::http::request::Parts) -> Result<Option<String>, Problem> {
+    let parameters = match RawPathParams::from_request_parts(parts, &()).await {
+        Ok(parameters) => parameters,
+        Err(RawPathParamsRejection::InvalidUtf8InPathParam(_)) => {
+            return Err(Problem::bad_request("the address cannot be read: percent-encode it as UTF-8"));
+        }
+        // An address that is none has none.
+        Err(_) => return Ok(None),
+    };
+    Ok(parameters.iter().find_map(|(name, value)| match name {
         "dataset" => Some(value.to_owned()),
         "document" => Some(value.strip_suffix(".json").unwrap_or(value).to_owned()),
         _ => None,
-    })
+    }))
 }
 
 fn check_host(asker: &Asker, config: &Config) -> Result<(), Problem> {

@@ -21,6 +21,7 @@ mod clients;
 mod documents;
 mod events;
 mod export;
+mod files;
 mod guard;
 mod observe;
 mod openapi;

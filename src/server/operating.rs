@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use std::sync::Arc;
 
-/// `degraded` while an engine reports trouble: it answers, but not as it was asked to.
+/// `degraded` while an engine reports trouble (it answers, but not as it was asked to), or a dataset's files were changed under the
+/// server (it answers nothing about that one).
 pub async fn health(State(app): State<Arc<App>>, Extension(asker): Extension<Asker>) -> Response {
     let access = app.config().access.clone();
     health_of(&app, |dataset| asker.caller.may_see(dataset, &access))
@@ -28,7 +29,7 @@ fn health_of(app: &App, may_see: impl Fn(&str) -> bool) -> Response {
         .values()
         .filter_map(|source| {
             let engine = source.engine().info();
-            if engine.trouble.is_some() {
+            if engine.trouble.is_some() || source.intact().is_err() {
                 status = "degraded";
             }
             may_see(source.name()).then(|| json!({

@@ -56,7 +56,7 @@ impl From<ServiceError> for Problem {
         let status = match &error {
             ServiceError::Filter(error) => return error.clone().into(),
             ServiceError::Invalid(_) => StatusCode::BAD_REQUEST,
-            ServiceError::Overloaded { .. } | ServiceError::Stopping | ServiceError::Away => StatusCode::SERVICE_UNAVAILABLE,
+            ServiceError::Overloaded { .. } | ServiceError::Stopping | ServiceError::Away | ServiceError::Damaged => StatusCode::SERVICE_UNAVAILABLE,
             ServiceError::DeadlinePassed => StatusCode::GATEWAY_TIMEOUT,
             ServiceError::Cancelled => StatusCode::from_u16(CLIENT_CLOSED_REQUEST).expect("499 is a status"),
             ServiceError::Internal(what) => {

@@ -6,6 +6,7 @@
 use crate::archive::Archive;
 use crate::config::Config;
 use crate::dataset::manifest::Manifest;
+use crate::dataset::verify::verify;
 use crate::service::{Changes, Registry, Source, Sources};
 use crate::store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -180,6 +181,7 @@ impl Publisher {
     pub fn restart(&self, config: &Config, registry: &Registry, name: &str) -> Result<Changes, PublishError> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = state.folders.get(name).ok_or_else(|| PublishError::Unknown(super::query::excerpt(name)))?;
+        verified_if_damaged(registry.get(name).as_deref(), folder)?;
         let opened = self.opener.source(config, folder).map_err(wrong)?.named(name);
         let mut sources = (*registry.all()).clone();
         sources.insert(name.to_owned(), Arc::new(opened));
@@ -210,7 +212,9 @@ impl Publisher {
             )));
         }
         let served = registry.get(&name).filter(|_| state.folders.get(&name) == Some(&folder));
-        let source = match served.filter(|source| source.dataset().manifest == manifest) {
+        let served = served.filter(|source| source.dataset().manifest == manifest);
+        verified_if_damaged(served.as_deref(), &folder)?;
+        let source = match served.filter(|source| source.intact().is_ok()) {
             Some(source) => source,
             None => Arc::new(self.opener.source(config, &folder).map_err(wrong)?.named(name.clone())),
         };
@@ -218,6 +222,15 @@ impl Publisher {
         wanted.folders.insert(name, folder);
         Ok(())
     }
+}
+
+/// Of files that were changed once it is not enough that they look right when they are opened again.
+fn verified_if_damaged(served: Option<&Source>, folder: &Path) -> Result<(), PublishError> {
+    let is_damaged = served.is_some_and(|source| source.intact().is_err());
+    if is_damaged && folder.is_dir() {
+        verify(folder, &|_| {}).map_err(|error| wrong(error.into()))?;
+    }
+    Ok(())
 }
 
 struct Wanted {

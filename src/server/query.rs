@@ -9,6 +9,7 @@ use axum::http::Uri;
 use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::{Arc, PoisonError};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// The parameters that an address knows.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +118,7 @@ impl Query {
             None | Some("") => inside,
             Some(text) => format!("({text}) AND {inside}"),
         };
-        Ok(Filter::parse(&text, source.dataset())?)
+        bound(&text, source)
     }
 
     /// The filter without the box.
@@ -131,7 +132,7 @@ impl Query {
             let detail = format!("filter-lang={} is not served: write the filter in cql2-text", excerpt(language));
             return Err(Problem::bad_request(detail));
         }
-        Ok(Filter::parse(self.get("filter").unwrap_or_default(), source.dataset())?)
+        bound(self.get("filter").unwrap_or_default(), source)
     }
 
     /// Where the box is, in world units.
@@ -148,6 +149,16 @@ impl Query {
     }
 }
 
+/// A text as a filter of a dataset. LIKE asks every text of a column's dictionary, which may take a second: other requests go on meanwhile.
+fn bound(text: &str, source: &Source) -> Result<Filter, Problem> {
+    if text.trim().is_empty() {
+        return Ok(Filter::all());
+    }
+    let bind = || Filter::parse(text, source.dataset());
+    let has_other_threads = Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    Ok(if has_other_threads { tokio::task::block_in_place(bind) } else { bind() }?)
+}
+
 impl From<FilterError> for Problem {
     fn from(error: FilterError) -> Problem {
         let problem = Problem::bad_request(error.to_string());
@@ -162,10 +173,10 @@ impl App {
     /// The dataset of a name.
     ///
     /// # Errors
-    /// 404 with the names that anybody may see.
+    /// 404 with the names that anybody may see; 503 where its files were changed under the server.
     pub fn source(&self, name: &str) -> Result<Arc<Source>, Problem> {
         let sources = self.service.registry().all();
-        sources.get(name).cloned().inspect(|source| source.touch()).ok_or_else(|| {
+        let source = sources.get(name).cloned().inspect(|source| source.touch()).ok_or_else(|| {
             let access = &self.config().access;
             let names: Vec<&str> = sources.keys().map(String::as_str).filter(|name| access.is_public(name)).collect();
             let there = match names.is_empty() {
@@ -173,7 +184,9 @@ impl App {
                 false => format!("there are {}", names.join(", ")),
             };
             Problem::not_found(format!("there is no dataset '{}': {there}", excerpt(name))).with("datasets", names)
-        })
+        })?;
+        source.intact()?;
+        Ok(source)
     }
 
     /// The view that a request's query asks for. Views are remembered by query string; an error is not.

@@ -57,7 +57,7 @@ pub async fn histogram(
     let (filter, area) = (Arc::new(query.filter_alone(&source)?), query.area()?);
     let by = query.get("by").map(str::to_owned);
     let version = source.data_version().to_owned();
-    let answer = asked(&app, move |_, cancel| {
+    let answer = asked(&app, source.clone(), move |_, cancel| {
         let groups = groups_of(&source, by.as_deref())?;
         Ok(source.crossfilter().histogram(&question, &filter, groups.as_ref(), area, cancel)?)
     });
@@ -95,7 +95,8 @@ pub async fn crossfilter(
     let work = move |_: &crate::service::Pipeline, cancel: &crate::engine::Cancel| {
         let (source, request) = &*asked;
         let groups = groups_of(source, request.by.as_deref())?;
-        Ok(source.crossfilter().answer(request, groups.as_ref(), cancel)?)
+        let answer = source.crossfilter().answer(request, groups.as_ref(), cancel)?;
+        source.intact().map(|()| answer)
     };
     let reply = move |result: Result<_, _>| {
         let is_answered = result.is_ok();
@@ -143,11 +144,17 @@ pub async fn points(
         columns: query.get("columns").map(|names| names.split(',').map(str::to_owned).collect()),
         format,
     };
+    // A name that is repeated a thousand times would make rows a thousand times as wide.
+    if let Some(names) = &question.columns
+        && let Some(twice) = names.iter().enumerate().find_map(|(i, name)| names[..i].contains(name).then_some(name))
+    {
+        return Err(Problem::bad_request(format!("columns names '{}' twice: name each once", excerpt(twice))));
+    }
     let is_immutable = names_version(&uri, source.data_version());
     let file_name = (is_export || query.get("limit").is_none() && format == RowFormat::GeoJson)
         .then(|| format!("attachment; filename=\"{}.{}\"", source.name(), extension(format)));
     let mut response = if limit.is_some_and(|limit| limit <= ROWS_BUFFERED_MAX) {
-        let rows = asked(&app, move |_, cancel| source.rows(&question, cancel));
+        let rows = asked(&app, source.clone(), move |_, cancel| source.rows(&question, cancel));
         app.document(&headers, format.media_type(), rows.await?, is_immutable)
     } else {
         export::streamed(&app, source, question)?

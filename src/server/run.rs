@@ -6,7 +6,7 @@
 use super::asker::Peer;
 use super::stall::Watched;
 use super::tls::Certificate;
-use super::{App, admin_router, router};
+use super::{App, files, admin_router, router};
 use crate::config::Limits;
 use axum::Router;
 use axum::body::Body;
@@ -78,6 +78,8 @@ pub fn serve(listeners: Listeners, app: Arc<App>, on_ready: impl FnOnce()) -> Re
             doors.spawn(door.answer(stopping.clone()));
         }
         tokio::spawn(rest_when_idle(app.clone()));
+        crate::dataset::survive_cut_files();
+        tokio::spawn(files::watch(app.clone()));
         on_ready();
         while signals.next().await == Signal::Reload {
             let app = app.clone();

@@ -23,6 +23,9 @@ pub enum ServiceError {
     /// Nobody is waiting any more.
     #[error("the request was cancelled")]
     Cancelled,
+    /// The dataset's files are not what was opened. Which and how is for the log.
+    #[error("this dataset cannot be read at the moment: its files were changed while it was served; try again later")]
+    Damaged,
     #[error("the server is stopping")]
     Stopping,
     /// A dataset lies in a store that does not answer, and what was asked for is not here.

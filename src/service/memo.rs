@@ -53,6 +53,11 @@ impl<K: Hash + Eq + Clone, V> Memo<K, V> {
         Ok(value)
     }
 
+    /// Forgets what has been made.
+    pub fn forget_all(&self) {
+        self.made.remove_where(|_| true);
+    }
+
     /// Whether the value is there, without asking for it.
     pub fn holds(&self, key: &K) -> bool {
         self.made.holds(key)

@@ -256,7 +256,8 @@ impl Service {
                     tiles.insert(key, tile.clone(), tile.bytes.len());
                     return Ok((tile, Origin::Hit));
                 }
-                let tile = Arc::new(pipeline.tile(&request, flight.cancel())?);
+                let tile = Arc::new(of_whole_files(|| pipeline.tile(&request, flight.cancel()))?);
+                request.view.source.intact()?;
                 if tile.quality == TileQuality::Preview {
                     metrics.preview();
                     refiner.refine(&request.view, pixel_zoom(request.tile, request.scale));
@@ -309,7 +310,7 @@ impl Service {
         let outcome = self.pool.submit(priority, cancel.clone(), move |refused| {
             let result = match refused {
                 Some(error) => Err(error),
-                None => cancel.check().map_err(ServiceError::from).and_then(|()| work(&pipeline, &cancel)),
+                None => cancel.check().map_err(ServiceError::from).and_then(|()| of_whole_files(|| work(&pipeline, &cancel))),
             };
             reply(result);
         });
@@ -343,6 +344,16 @@ impl Service {
         self.pipeline.forget_selections(source.data_version());
     }
 
+    /// Forgets all that was made of a dataset whose files were changed under it, and whatever was made of others on the way. Waits for the
+    /// disk.
+    ///
+    /// # Errors
+    /// As [`Service::purge`].
+    pub fn distrust(&self, source: &Source) -> Result<(), PurgeError> {
+        self.pipeline.forget_all();
+        self.purge(source, &Purge::all()).map(drop)
+    }
+
     /// The steps behind the queue, for callers with threads of their own.
     pub fn pipeline(&self) -> &Arc<Pipeline> {
         &self.pipeline
@@ -354,6 +365,13 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.refiner.stop();
     }
+}
+
+/// What `work` makes, unless a file turned out to be cut meanwhile, whoever read it: then zeros may have been counted.
+fn of_whole_files<T>(work: impl FnOnce() -> Result<T, ServiceError>) -> Result<T, ServiceError> {
+    let cuts_before = crate::dataset::cuts();
+    let made = work()?;
+    if crate::dataset::cuts() == cuts_before { Ok(made) } else { Err(ServiceError::Damaged) }
 }
 
 /// Locks a mutex whose data is whole between any two statements, so that a panic elsewhere does not spoil it.

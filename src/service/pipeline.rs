@@ -284,6 +284,16 @@ impl Pipeline {
         self.grids.remove_where(|(digest, tile)| digest.is_of_data(data_version) && purge.takes(*tile));
     }
 
+    /// Forgets everything.
+    pub(super) fn forget_all(&self) {
+        self.selections.forget_all();
+        self.grids.remove_where(|_| true);
+        self.distributions.forget_all();
+        self.value_distributions.forget_all();
+        self.estimates.forget_all();
+        self.shaders.forget_all();
+    }
+
     pub fn cache_stats(&self) -> [(&'static str, CacheStats); 4] {
         [
             ("selection", self.selections.stats()),

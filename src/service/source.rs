@@ -1,14 +1,15 @@
 //! A dataset as it is served: open, with its engine, its default style and its groups.
 
-use super::{ServiceError, lock};
+use super::{ServiceError, lock, of_whole_files};
 use crate::crossfilter::Crossfilter;
-use crate::dataset::{ColumnId, Dataset, write_rows};
+use crate::dataset::{ColumnId, Dataset, DatasetError, write_rows};
 use crate::engine::{Cancel, Engine, GroupKind, Groups};
 use crate::points::{PointFinder, PointsQuestion};
 use crate::shade::{Category, CategoryKind, Rgb, Style, StyleError};
 use crate::world::TileId;
 use std::collections::HashMap;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub struct Source {
     points: OnceLock<PointFinder>,
     /// When it was last asked for; `None` before the first time.
     used: Mutex<Option<Instant>>,
+    /// Set once its files have been found to be changed.
+    is_damaged: AtomicBool,
 }
 
 type MadeGroups = Arc<OnceLock<Result<Arc<Groups>, ServiceError>>>;
@@ -45,6 +48,7 @@ impl Source {
             crossfilter: OnceLock::new(),
             points: OnceLock::new(),
             used: Mutex::default(),
+            is_damaged: AtomicBool::new(false),
         })
     }
 
@@ -83,6 +87,21 @@ impl Source {
 
     pub fn data_version(&self) -> &str {
         &self.dataset.manifest.data_version
+    }
+
+    /// Whether the files are what was opened, as far as is known. Costs next to nothing.
+    ///
+    /// # Errors
+    /// [`ServiceError::Damaged`]: nothing more is made of them, until somebody opens them anew.
+    pub fn intact(&self) -> Result<(), ServiceError> {
+        let is_damaged = self.is_damaged.load(Ordering::Acquire) || self.dataset.is_cut();
+        if is_damaged { Err(ServiceError::Damaged) } else { Ok(()) }
+    }
+
+    /// Looks at the files, and tells of damage the first time.
+    pub fn new_damage(&self) -> Option<DatasetError> {
+        let damage = self.dataset.check_files().err()?;
+        (!self.is_damaged.swap(true, Ordering::AcqRel)).then_some(damage)
     }
 
     /// The groups of a column, made when they are first asked for: of a column without a dictionary that takes a scan.
@@ -148,7 +167,8 @@ impl Source {
     /// As [`Source::rows`]; or the sink takes no more.
     pub fn write_rows(&self, question: &PointsQuestion, cancel: &Cancel, sink: impl Write + Send) -> Result<(), ServiceError> {
         let finder = self.points.get_or_init(|| PointFinder::new(self.dataset.clone()));
-        let found = finder.find(question, cancel)?;
+        let found = of_whole_files(|| Ok(finder.find(question, cancel)?))?;
+        self.intact()?;
         Ok(write_rows(question.format, found.rows, found.total, sink)?)
     }
 

@@ -5,6 +5,7 @@ mod append;
 mod architecture;
 mod archives;
 mod bad_input;
+mod changed_files;
 mod brushes;
 mod colour;
 mod command;

@@ -11,6 +11,7 @@
 //! fetches what is not there, and keeps it from being evicted until what it gives is dropped. Every block is compared with its checksum when it
 //! comes, and once more when a later process finds it.
 
+use super::super::held::HeldFile;
 use super::super::{DatasetError, mmap};
 use crate::store::{Store, StoreError};
 use bytes::Bytes;
@@ -120,6 +121,7 @@ pub struct SparseFile {
     file: File,
     have: File,
     map: Bytes,
+    held: HeldFile,
     cache: Arc<BlockCache>,
 }
 
@@ -208,7 +210,7 @@ impl BlockCache {
         let have = open(&have_path).map_err(DatasetError::io("create", &have_path))?;
         file.set_len(bytes).map_err(DatasetError::io("write", &path))?;
         have.set_len(checksums.len() as u64).map_err(DatasetError::io("write", &have_path))?;
-        let map = mmap::map(&path)?;
+        let (map, held) = mmap::map(&path)?;
         let found = fs::read(&have_path).map_err(DatasetError::io("read", &have_path))?;
         let block = |&there: &u8| Block { presence: if there == 1 { Presence::Found } else { Presence::Absent }, holders: 0, used: 0 };
         let blocks: Vec<Block> = found.iter().map(block).collect();
@@ -221,7 +223,7 @@ impl BlockCache {
         }
         state.files.insert(id, blocks);
         let (version, name) = key.clone();
-        let made = Arc::new(SparseFile { id, version, name, bytes, checksums, file, have, map, cache: self.clone() });
+        let made = Arc::new(SparseFile { id, version, name, bytes, checksums, file, have, map, held, cache: self.clone() });
         state.open.insert(id, Arc::downgrade(&made));
         state.named.insert(key, Arc::downgrade(&made));
         Ok(made)
@@ -397,6 +399,11 @@ impl SparseFile {
 
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Whether somebody has read where there was nothing any more. That blocks are written is its way.
+    pub fn is_cut(&self) -> bool {
+        self.held.is_cut()
     }
 
     pub fn name(&self) -> &str {

@@ -89,7 +89,7 @@ impl Dataset {
         let parts = parts.map(|(info, found)| Part::stored(cache, &store, &manifest, info, found, overview.ranked.as_ref()));
         let parts = parts.collect::<Result<Vec<_>, _>>()?;
         let stored = StoredDataset { store, cache: cache.clone(), overview };
-        Ok(Dataset { manifest, parts, dictionaries: dictionaries?, folder: url.to_owned(), stored: Some(stored) })
+        Ok(Dataset { manifest, parts, dictionaries: dictionaries?, folder: url.to_owned(), stored: Some(stored), files: Vec::new() })
     }
 
     /// Says what is about to be read, and has it there for as long as what it gives lives. Costs nothing for a local dataset.

@@ -162,7 +162,7 @@ impl Blocks {
 
 /// Where the values of every column of an Arrow file lie.
 fn offsets(path: &Path) -> Result<Vec<u64>, DatasetError> {
-    let bytes = super::super::mmap::map(path)?;
+    let (bytes, _) = super::super::mmap::map(path)?;
     let begin = bytes.as_ptr() as usize;
     let batch = ipc::batch_of(bytes, path)?;
     let of = |array: &ArrayRef| {

@@ -231,6 +231,11 @@ impl Part {
 }
 
 impl StoredPart {
+    /// Whether something was read that a local copy no longer had.
+    pub(in super::super) fn is_cut(&self) -> bool {
+        [&self.hot, &self.cells_file, &self.levels_file, &self.blocks_file].iter().any(|file| file.is_cut())
+    }
+
     fn level(&self, level: u32) -> Option<&StoredLevel> {
         self.levels.iter().find(|known| known.level == level)
     }
