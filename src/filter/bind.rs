@@ -5,6 +5,7 @@
 //! down: what is asked is where a term is true, or where it is false, and null is in neither.
 
 use super::ast::{Comparison, Literal};
+use super::error::{FILTER_TEXTS_MAX, FilterError};
 use super::ranges::{self, Ranges};
 use super::resolve::{ColumnTest, Test, ValueRef, compare};
 use super::{Predicate, Region};
@@ -28,6 +29,25 @@ pub(super) fn bind(test: &Test, dataset: &Dataset, wanted: bool) -> Predicate {
             keys(column, Keys::of(dataset, column).satisfying(test, wanted), dataset)
         }
     }
+}
+
+/// Whether the texts that a test compares are few enough; `texts` gives the distinct values of a column.
+///
+/// # Errors
+/// Several comparisons, and [`FILTER_TEXTS_MAX`] texts are not enough for them.
+pub(super) fn check_texts(test: &Test, texts: &dyn Fn(usize) -> u64) -> Result<(), FilterError> {
+    fn count(test: &Test, texts: &dyn Fn(usize) -> u64) -> (u64, u64) {
+        match test {
+            Test::And(terms) | Test::Or(terms) => {
+                terms.iter().map(|term| count(term, texts)).fold((0, 0), |sum, of| (sum.0 + of.0, sum.1.saturating_add(of.1)))
+            }
+            Test::Not(inner) => count(inner, texts),
+            Test::Column { column, test: ColumnTest::InAnyCase(_) | ColumnTest::Like { .. } } => (1, texts(*column)),
+            Test::Column { .. } | Test::Constant(_) | Test::Inside(_) => (0, 0),
+        }
+    }
+    let (terms, texts) = count(test, texts);
+    if terms > 1 && texts > FILTER_TEXTS_MAX { Err(FilterError::TooManyTexts { terms, texts }) } else { Ok(()) }
 }
 
 /// The first key of a column whose value is at least `literal`; one more than the last key where none is. Null has none.
@@ -218,5 +238,26 @@ impl<'a> Keys<'a> {
                 None => ask(ValueRef::from(&dictionary.value(key))),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::super::resolve::{RowFilter, Schema};
+    use super::*;
+    use crate::dataset::ColumnKind;
+
+    #[test]
+    fn texts_that_would_take_long_to_compare_are_too_many() {
+        let schema = Schema { columns: vec![("name".into(), ColumnKind::Text), ("size".into(), ColumnKind::Integer)], coordinates: Vec::new() };
+        let checked = |text: &str, texts: u64| {
+            let filter = RowFilter::new(&parse(text).unwrap().unwrap(), &schema).unwrap();
+            check_texts(&filter.test, &|column| if column == 0 { texts } else { u64::MAX })
+        };
+        let two = "name LIKE '%a%' OR NOT (size > 1 AND CASEI(name) IN (CASEI('b'), CASEI('c')))";
+        assert_eq!(checked(two, FILTER_TEXTS_MAX / 2), Ok(()));
+        assert_eq!(checked(two, FILTER_TEXTS_MAX), Err(FilterError::TooManyTexts { terms: 2, texts: 2 * FILTER_TEXTS_MAX }));
+        assert_eq!(checked("name ILIKE '%a%' AND name = 'b'", 100 * FILTER_TEXTS_MAX), Ok(()), "one is always allowed");
     }
 }

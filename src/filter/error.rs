@@ -17,6 +17,10 @@ pub const FILTER_LIST_MAX: usize = 1024;
 /// Vertices of all polygons of a filter: points of partly covered cells are compared with every edge.
 pub const FILTER_VERTICES_MAX: usize = 1024;
 
+/// Texts that LIKE, ILIKE and CASEI may compare in one filter: every distinct value of their column, each time. A comparison takes some
+/// 0.1 to 0.3 microseconds, so these take some seconds of processor time. One comparison is always allowed.
+pub const FILTER_TEXTS_MAX: u64 = 16 << 20;
+
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum FilterError {
     #[error("the filter is not CQL2 text: {what} (character {at})")]
@@ -35,6 +39,8 @@ pub enum FilterError {
     TooDeep,
     #[error("the filter has more than {limit} {what}: use fewer")]
     TooMany { what: &'static str, limit: usize },
+    #[error("the filter's {terms} LIKE, ILIKE and CASEI would compare {texts} texts, and {FILTER_TEXTS_MAX} are allowed: use fewer, or = and IN")]
+    TooManyTexts { terms: u64, texts: u64 },
 }
 
 impl FilterError {
@@ -46,7 +52,7 @@ impl FilterError {
             | FilterError::UnknownColumn { at, .. }
             | FilterError::CoordinateColumn { at, .. }
             | FilterError::WrongType { at, .. } => Some(*at),
-            FilterError::TooLong { .. } | FilterError::TooDeep | FilterError::TooMany { .. } => None,
+            FilterError::TooLong { .. } | FilterError::TooDeep | FilterError::TooMany { .. } | FilterError::TooManyTexts { .. } => None,
         }
     }
 

@@ -30,7 +30,7 @@ pub use ast::{Case, Comparison, Expr, LikePattern, LikePiece, Literal, Name, Sha
 pub use bind::first_key_at_least;
 pub use canonical::{column_text, text_literal};
 pub use error::{
-    FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_LIST_MAX, FILTER_TERMS_MAX, FILTER_VERTICES_MAX, FilterError, nearest_hint,
+    FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_LIST_MAX, FILTER_TERMS_MAX, FILTER_TEXTS_MAX, FILTER_VERTICES_MAX, FilterError, nearest_hint,
 };
 pub use literals::timestamp_ns;
 pub use number::Number;
@@ -74,9 +74,10 @@ impl Filter {
     }
 
     /// # Errors
-    /// An unknown column, or a value that is not of its column's type.
+    /// An unknown column, a value that is not of its column's type, or more texts to compare than may be.
     pub fn bind(expr: &Expr, dataset: &Dataset) -> Result<Filter, FilterError> {
         let resolved = RowFilter::new(expr, &Schema::of_dataset(dataset))?;
+        bind::check_texts(&resolved.test, &|column| dataset.column(ColumnId(column)).key_max)?;
         let predicate = bind::bind(&resolved.test, dataset, true);
         let canonical = match predicate {
             Predicate::All => String::new(),

@@ -8,6 +8,7 @@ use super::region::Region;
 use crate::dataset::{ColumnKind, Dataset, Value};
 use crate::world::WorldPoint;
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 /// The columns that a filter may name.
 #[derive(Clone, Debug, Default)]
@@ -115,7 +116,7 @@ pub(super) enum ColumnTest {
     /// `or_null`: the list has a null, so what is not in it may yet be.
     In { values: Vec<Literal>, or_null: bool },
     /// Values [`folded`].
-    InAnyCase(Vec<String>),
+    InAnyCase(HashSet<String>),
     Like { pieces: Vec<LikePiece>, case: Case },
 }
 
@@ -190,7 +191,7 @@ impl ColumnTest {
                 if !is_in && *or_null { None } else { Some(is_in) }
             }
             ColumnTest::InAnyCase(values) => match value {
-                ValueRef::Text(text) => Some(values.contains(&folded(text))),
+                ValueRef::Text(text) => Some(values.contains(folded(text).as_str())),
                 _ => None,
             },
             ColumnTest::Like { pieces, case } => match (value, case) {

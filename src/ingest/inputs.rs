@@ -234,6 +234,9 @@ impl Input {
     }
 }
 
+/// The longest schema of an Arrow stream: some hundred bytes a column, so that tens of thousands fit.
+const STREAM_SCHEMA_BYTES_MAX: i32 = 16 << 20;
+
 impl Content {
     /// What a file with this beginning is.
     pub fn of(beginning: &[u8]) -> Content {
@@ -243,8 +246,11 @@ impl Content {
         if beginning.starts_with(b"ARROW1") {
             return Content::ArrowFile;
         }
-        if beginning.starts_with(&[0xFF, 0xFF, 0xFF, 0xFF]) {
-            return Content::ArrowStream; // the continuation marker of the streaming format
+        // The streaming format's continuation marker, and the length of the schema: a reader takes memory for whatever stands there.
+        if let [0xFF, 0xFF, 0xFF, 0xFF, a, b, c, d, ..] = *beginning
+            && (1..=STREAM_SCHEMA_BYTES_MAX).contains(&i32::from_le_bytes([a, b, c, d]))
+        {
+            return Content::ArrowStream;
         }
         match beginning.iter().find(|byte| !byte.is_ascii_whitespace()) {
             Some(b'{' | b'[') => Content::Json,
@@ -272,5 +278,8 @@ mod tests {
         assert_eq!(Content::of(b"PAR1...."), Content::Parquet);
         assert_eq!(Content::of(b"\n [{\"a\":1}]"), Content::Json);
         assert_eq!(Content::of(b"lon,lat"), Content::Text);
+        assert_eq!(Content::of(b"\xff\xff\xff\xff\xf8\x00\x00\x00"), Content::ArrowStream);
+        // Found by a fuzzer: two gigabytes were made ready for a schema of that length.
+        assert_eq!(Content::of(b"\xff\xff\xff\xffon,laname"), Content::Text);
     }
 }
