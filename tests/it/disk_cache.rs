@@ -76,11 +76,11 @@ fn two_servers_share_a_cache() {
 }
 
 /// A file system of a megabyte, unmounted when dropped.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
     /// `None` where this user may not mount.
-    fn mounted(folder: &Path) -> Option<SmallDisk> {
+    pub fn mounted(folder: &Path) -> Option<SmallDisk> {
         std::fs::create_dir_all(folder).unwrap();
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder).output();
         mounted.is_ok_and(|output| output.status.success()).then(|| SmallDisk(folder.to_owned()))

@@ -121,6 +121,13 @@ impl Served {
         Served::running(program)
     }
 
+    /// As [`Served::start`], of another build of the program.
+    pub fn start_program(program: &str, dataset: &Path, arguments: &[&str]) -> Served {
+        let mut program = Command::new(program);
+        program.arg("serve").arg(dataset).args(["--listen", "127.0.0.1:0"]).args(arguments);
+        Served::running(program)
+    }
+
     /// As [`Served::start`], with its log in a file.
     pub fn start_logged(dataset: &Path, arguments: &[&str], log: &Path) -> Served {
         let mut program = Command::new(PROGRAM);
