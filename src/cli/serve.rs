@@ -117,6 +117,10 @@ pub struct ServeOptions {
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
 
+    /// A path that all addresses begin with, such as /tiles, behind a proxy that passes it on [default: none]
+    #[arg(long, value_name = "PATH")]
+    pub route_prefix: Option<String>,
+
     /// Style of the page's basemap (MapLibre's format), instead of the offline one: https://host/path, or /path here
     #[arg(long, value_name = "URL")]
     pub basemap: Option<String>,
@@ -242,7 +246,7 @@ impl ServeOptions {
         let text = |value: &dyn ToString| Value::String(value.to_string());
         let path = |path: &PathBuf| Value::String(path.display().to_string());
         let servers = (!self.basemap_server.is_empty()).then(|| self.basemap_server.iter().map(|url| text(url)).collect());
-        let flags: [(&str, &str, Option<Value>); 20] = [
+        let flags: [(&str, &str, Option<Value>); 21] = [
             ("--listen", "listen", self.listen.as_ref().map(|value| text(value))),
             ("--admin-listen", "admin_listen", self.admin_listen.as_ref().map(|value| text(value))),
             ("--backend", "backend", self.backend.and_then(named)),
@@ -259,6 +263,7 @@ impl ServeOptions {
             ("--preview-budget", "limits.preview_budget", self.preview_budget.as_ref().map(|value| text(value))),
             ("--queue", "limits.queue", self.queue.map(Value::from)),
             ("--public-url", "public_url", self.public_url.clone().map(Value::String)),
+            ("--route-prefix", "route_prefix", self.route_prefix.clone().map(Value::String)),
             ("--basemap", "basemap.light", self.basemap.clone().map(Value::String)),
             ("--basemap-dark", "basemap.dark", self.basemap_dark.clone().map(Value::String)),
             ("--basemap-server", "basemap.servers", servers),

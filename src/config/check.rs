@@ -77,6 +77,12 @@ impl Config {
         {
             return Some(format!("public_url is {url}: it begins with http:// or https://"));
         }
+        let is_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+        if let Some(prefix) = &self.route_prefix
+            && !(prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains("//") && prefix.bytes().all(is_path))
+        {
+            return Some(format!("route_prefix is '{prefix}': it is a path such as /tiles, without a slash at its end"));
+        }
         if self.basemap.light.is_none() && (self.basemap.dark.is_some() || !self.basemap.servers.is_empty()) {
             return Some("basemap needs a light style: the others stand beside it".into());
         }
@@ -111,6 +117,9 @@ mod tests {
             ("tls: {key: k.pem}".to_owned(), "both a certificate and a key"),
             ("public_url: tiles.example.org".to_owned(), "https://"),
             ("cors: {origins: [example.org]}".to_owned(), "https://host"),
+            ("route_prefix: tiles".to_owned(), "such as /tiles"),
+            ("route_prefix: /tiles/".to_owned(), "such as /tiles"),
+            ("route_prefix: '/a?b'".to_owned(), "such as /tiles"),
             (format!("listen: 127.0.0.1:9\nadmin_listen: 127.0.0.1:9\n{}", key("admin", "")), "another port"),
         ] {
             let error = Layers::new().yaml(&text, Path::new("p.yaml")).and_then(Layers::config).unwrap_err().to_string();

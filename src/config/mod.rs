@@ -41,6 +41,8 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// The server's address as clients see it, such as https://tiles.example.org/maps; by default what they ask for
     pub public_url: Option<String>,
+    /// A path that all addresses begin with, such as /tiles, behind a proxy that passes it on; /health and /ready are also without it
+    pub route_prefix: Option<String>,
     /// How long a cache may use a tile whose URL does not name the data version
     pub max_age: Span,
     /// What counts
@@ -97,7 +99,7 @@ pub enum OnDeviceLoss {
     Fail,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Datasets {
     /// Datasets, or raw files, which are ingested into a cache folder first; each is served by its own name
@@ -109,6 +111,8 @@ pub struct Datasets {
     /// How long nobody has to ask for a dataset until what was made of it, in memory and on a device, is let go; the next request makes it
     /// again. By default never
     pub idle: Option<Span>,
+    /// How often to look whether datasets have new versions, such as after an append; 0 for at a reload only
+    pub watch: Span,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -122,6 +126,8 @@ pub struct Cache {
     pub dir_size: Size,
     /// Finished tiles that several servers share: redis://HOST:PORT/DB. How much it keeps, and for how long, is that server's to say
     pub shared: Option<String>,
+    /// Under overload answer with an image of a former data version, where there is one in memory, in place of 503 and 504
+    pub stale: bool,
 }
 
 /// What is read of datasets in stores (s3://, gs://, az://, http://)
@@ -171,6 +177,8 @@ pub struct Limits {
     pub client_burst: Option<f64>,
     /// Exports of rows under way; more are refused with 503
     pub exports: usize,
+    /// Clients that may listen for events, each with a connection of its own; more are told what has changed whenever they ask again
+    pub subscribers: usize,
     /// How long the server goes on accepting after it was told to stop, so that balancers see /ready turn 503 first
     pub drain_notice: Span,
     /// How long answers under way may take after that
@@ -273,6 +281,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_listen: None,
             public_url: None,
+            route_prefix: None,
             // Long enough to pan back and forth, short enough that a replaced dataset shows soon.
             max_age: secs(60),
             backend: Backend::default(),
@@ -293,9 +302,16 @@ impl Default for Config {
     }
 }
 
+impl Default for Datasets {
+    fn default() -> Datasets {
+        // A look reads a manifest of some kilobytes.
+        Datasets { paths: Vec::new(), sources: BTreeMap::new(), folder: None, idle: None, watch: secs(5) }
+    }
+}
+
 impl Default for Cache {
     fn default() -> Cache {
-        Cache { size: Size(512_000_000), dir: None, dir_size: Size(10_000_000_000), shared: None }
+        Cache { size: Size(512_000_000), dir: None, dir_size: Size(10_000_000_000), shared: None, stale: false }
     }
 }
 
@@ -330,6 +346,8 @@ impl Default for Limits {
             client_burst: None,
             // Each has a thread, which sleeps where its client is slow.
             exports: 8,
+            // Some 20 kB each.
+            subscribers: 1000,
             drain_notice: Span(Duration::from_millis(500)),
             drain_timeout: secs(10),
         }
@@ -349,12 +367,14 @@ impl Default for Log {
 }
 
 /// Settings that a reload does not change.
-const READ_AT_START: [&str; 23] = [
+const READ_AT_START: [&str; 25] = [
     "listen",
     "admin_listen",
+    "route_prefix",
     "backend",
     "device_memory",
     "on_device_loss",
+    "datasets.watch",
     "cache.size",
     "cache.dir",
     "cache.dir_size",

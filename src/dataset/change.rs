@@ -131,6 +131,7 @@ impl Change {
     /// Puts a version into place: one rename.
     fn publish(&self, mut next: Manifest) -> Result<Manifest, DatasetError> {
         next.former_versions = self.manifest.versions_for_next();
+        next.origin = Some(self.manifest.origin().to_owned());
         next.created_by = concat!("pointillist ", env!("CARGO_PKG_VERSION")).to_owned();
         next.data_version = next.version_computed();
         let known: BTreeSet<PathBuf> = self.manifest.paths().collect();

@@ -33,6 +33,9 @@ pub struct Manifest {
     /// Data versions of the revisions before this one, the last one last; at most [`FORMER_VERSIONS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former_versions: Vec<String>,
+    /// The data version of revision 0, by which all revisions are known to be of one dataset. See [`Manifest::origin`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// Points: rows in = `rows` + the sum of `rejected`.
     pub rows: u64,
     /// Rows without a place on the map, by reason.
@@ -177,6 +180,19 @@ impl Manifest {
         }
         let back = self.former_versions.iter().rev().position(|version| version == data_version)?;
         self.revision.checked_sub(back as u64 + 1)
+    }
+
+    /// The data version of a revision; of one that is forgotten, that of the oldest one that is remembered.
+    pub fn version_of_revision(&self, revision: u64) -> &str {
+        let Some(back) = self.revision.checked_sub(revision).filter(|back| *back > 0) else { return &self.data_version };
+        let remembered = self.former_versions.len();
+        let place = remembered.saturating_sub(usize::try_from(back).unwrap_or(usize::MAX));
+        self.former_versions.get(place).unwrap_or(&self.data_version)
+    }
+
+    /// The data version that the dataset had when it was ingested: the same for all its revisions.
+    pub fn origin(&self) -> &str {
+        self.origin.as_deref().unwrap_or_else(|| self.version_of_revision(0))
     }
 
     /// What the next revision remembers.

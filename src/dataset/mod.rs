@@ -48,7 +48,7 @@ pub use part::{BLOCK_POINTS, Blocks, ColumnKeys, Part};
 pub use read::{PIECE_ROWS, Piece, ReadError, RowFiles, Rows};
 pub use rows::RowsWriter;
 
-use crate::world::{TileId, Zoom};
+use crate::world::{TileId, ZOOM_MAX, Zoom};
 use held::HeldFile;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,6 +57,9 @@ use stored::StoredDataset;
 /// The most points in one part: it bounds what is sorted, uploaded and counted at a time. At eight bytes a key, a column of
 /// a part is at most 64 MiB, under the 128 MiB that every Vulkan device can bind.
 pub const PART_POINTS_MAX: usize = 1 << 23;
+
+/// How much deeper the tiles lie that make up the rim around a tile: an eighth of it, 32 pixels, is more than any spreading reaches.
+const RIM_ZOOMS: u8 = 3;
 
 /// An open dataset: the manifest, and the parts mapped into memory.
 pub struct Dataset {
@@ -158,6 +161,22 @@ impl Dataset {
         let (first, last) = tile.keys();
         let touching = self.parts.iter().filter(|part| part.revision() > 0 && part.may_have(first, last));
         touching.map(Part::revision).max().unwrap_or(0)
+    }
+
+    /// The data version that a tile's points came with: that of the revision which last put a point into it. Equal in two revisions of a
+    /// dataset only where the tile has the same points in both.
+    pub fn version_of(&self, tile: TileId) -> &str {
+        self.manifest.version_of_revision(self.revision_of(tile))
+    }
+
+    /// The same of a tile and an eighth of a tile around it, whose points may be spread into it.
+    pub fn version_around(&self, tile: TileId) -> &str {
+        let deeper = RIM_ZOOMS.min(ZOOM_MAX - tile.z());
+        let side = 1i64 << deeper;
+        let corner = TileId::new(tile.z() + deeper, tile.x() << deeper, tile.y() << deeper).expect("it is the tile's own corner");
+        let rim = (-1..=side).flat_map(|i| [(i, -1), (i, side), (-1, i), (side, i)]);
+        let last = rim.filter_map(|(dx, dy)| corner.neighbour(dx, dy)).map(|tile| self.revision_of(tile)).max();
+        self.manifest.version_of_revision(self.revision_of(tile).max(last.unwrap_or(0)))
     }
 
     /// The tiles of a zoom that points of revisions after `since` lie in, along the Z-curve: those whose counts have changed. `None`

@@ -178,6 +178,7 @@ impl DatasetWriter {
             data_version: String::new(),
             revision: 0,
             former_versions: Vec::new(),
+            origin: None,
             rows: self.parts.iter().map(|part| u64::from(part.rows)).sum(),
             rejected: description.rejected,
             bounds: self.bounds(),

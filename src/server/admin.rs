@@ -72,7 +72,7 @@ async fn changed(
 ) -> Result<Changes, Problem> {
     let change = move || {
         let changes = change(&app, &app.config())?;
-        app.forget_views();
+        app.has_changed();
         tracing::info!(?changes, "the datasets have changed");
         Ok(changes)
     };

@@ -91,7 +91,15 @@ impl Asker {
         if self.host.is_empty() || !self.host.bytes().all(is_host) {
             return Err(Problem::bad_request("the Host header is not a host"));
         }
-        Ok(format!("{}://{}{}", self.scheme, self.host, self.prefix))
+        Ok(format!("{}://{}{}", self.scheme, self.host, self.path(config)))
+    }
+
+    /// The path that the client's addresses begin with, without a slash at the end.
+    pub fn path(&self, config: &Config) -> String {
+        if let Some(url) = config.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok()) {
+            return url.path().trim_end_matches('/').to_owned();
+        }
+        format!("{}{}", self.prefix, config.route_prefix.as_deref().unwrap_or_default())
     }
 
     /// Takes over what trusted proxies say: `Forwarded` (RFC 7239), or else the X-Forwarded headers.

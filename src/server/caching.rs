@@ -11,7 +11,7 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=3153600
 
 /// Of an answer that will be replaced as soon as the exact one has been worked out. Clients that look at the age ask again after it, as
 /// MapLibre does with the tiles that it shows.
-pub const PREVIEW: HeaderValue = HeaderValue::from_static("public, max-age=2");
+pub const SOON_REPLACED: HeaderValue = HeaderValue::from_static("public, max-age=2");
 
 /// How much longer than its age an answer may be shown while it is asked for again.
 const STALE_FACTOR: u64 = 10;

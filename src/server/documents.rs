@@ -286,7 +286,7 @@ fn legend_zoom(uri: &Uri) -> Result<LegendZoom, Problem> {
 fn marked(app: &App, mut document: Response, quality: TileQuality, view: &Arc<View>, zoom: Zoom) -> Response {
     document.headers_mut().insert(X_TILE_QUALITY, HeaderValue::from_static(quality.name()));
     if quality == TileQuality::Preview {
-        document.headers_mut().insert(header::CACHE_CONTROL, caching::PREVIEW);
+        document.headers_mut().insert(header::CACHE_CONTROL, caching::SOON_REPLACED);
         app.service.refine(view, zoom);
     }
     document

@@ -95,7 +95,8 @@ impl Write for Pieces {
     }
 }
 
-struct Received(mpsc::Receiver<io::Result<Bytes>>);
+/// A body that comes through a channel. Dropped, because the client has left, it closes the channel.
+pub struct Received(pub mpsc::Receiver<io::Result<Bytes>>);
 
 impl HttpBody for Received {
     type Data = Bytes;

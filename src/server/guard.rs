@@ -18,7 +18,7 @@ use std::time::Instant;
 const OPEN: [&str; 7] = ["/", "/ui/{*path}", "/docs", "/openapi.json", "/health", "/ready", "/catalog"];
 
 /// Asked by machines that know the server by its address only.
-const FOR_MACHINES: [&str; 2] = ["/health", "/ready"];
+pub const FOR_MACHINES: [&str; 2] = ["/health", "/ready"];
 
 /// The layer before the public routes.
 pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {

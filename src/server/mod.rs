@@ -27,6 +27,7 @@ mod observe;
 mod openapi;
 mod operating;
 mod page;
+mod prefix;
 mod problem;
 mod publishing;
 mod purging;
@@ -50,6 +51,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post};
 use lru::LruCache;
 use clients::Clients;
+use events::News;
 use problem::Problem;
 use publishing::Publisher;
 use tls::{Certificate, TlsError};
@@ -77,6 +79,7 @@ pub struct App {
     /// What HTTPS shows; without it the server speaks HTTP.
     certificate: Option<Arc<Certificate>>,
     is_ready: AtomicBool,
+    news: News,
     started: Instant,
     /// Views by dataset and raw query string, so that a map's tiles parse their query once.
     views: Mutex<LruCache<(String, String), Arc<View>>>,
@@ -115,6 +118,7 @@ impl App {
             publisher,
             certificate,
             is_ready: AtomicBool::new(true),
+            news: News::new(),
             started: Instant::now(),
             views: Mutex::new(LruCache::new(VIEWS_MAX)),
             clients: Mutex::new(LruCache::new(CLIENTS_MAX)),
@@ -140,7 +144,7 @@ impl App {
             let changes = self.publisher.load(&config, self.service.registry())?;
             let needs_restart = config.differences_that_need_a_restart(&self.config());
             *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-            self.forget_views();
+            self.has_changed();
             Ok(Reloaded { datasets: changes, needs_restart })
         });
         match &reloaded {
@@ -172,8 +176,22 @@ impl App {
                 Ok(_) => tracing::info!("nobody has asked for {name} in {}: what was made of it is let go", Span(idle)),
                 Err(error) => tracing::warn!("nobody has asked for {name}, but it cannot be opened once more: {error}"),
             }
+            // The version is the same: there is no news of it.
             self.forget_views();
         }
+    }
+
+    /// Takes up new versions of the datasets that are served, such as rows that were appended. Blocks.
+    ///
+    /// # Errors
+    /// One of them cannot be opened; then everything stays as it was.
+    fn refresh(&self) -> Result<(), PublishError> {
+        if self.publisher.is_outdated(self.service.registry()) {
+            let changes = self.publisher.load(&self.config(), self.service.registry())?;
+            self.has_changed();
+            tracing::info!(?changes, "datasets have new versions");
+        }
+        Ok(())
     }
 
     /// Views hold their dataset: without this a dataset that was replaced would stay open until its views are pushed out.
@@ -181,9 +199,16 @@ impl App {
         self.views.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Says in `/ready` that no new requests should come.
+    /// After every change of what is served.
+    fn has_changed(&self) {
+        self.forget_views();
+        self.news.tell();
+    }
+
+    /// Says in `/ready` that no new requests should come, and ends what would never end.
     pub fn stop_being_ready(&self) {
         self.is_ready.store(false, Ordering::Relaxed);
+        self.news.tell();
     }
 
     fn is_ready(&self) -> bool {

@@ -1,12 +1,13 @@
 //! One look at every request: who asks, its number, its metrics, and its line in the log where it was slow.
 
 use super::asker::{Asker, Caller};
+use super::prefix::Outside;
 use super::{App, Problem, caching};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -25,6 +26,8 @@ const REFERRER_POLICY: HeaderValue = HeaderValue::from_static("same-origin");
 pub struct HttpMetrics {
     requests: IntCounterVec,
     durations: HistogramVec,
+    /// Clients that listen for events.
+    pub subscribers: IntGauge,
     /// Numbers requests, from one that another start of the program did not begin with.
     numbers: AtomicU64,
 }
@@ -39,10 +42,12 @@ impl HttpMetrics {
             &["endpoint"],
         )
         .expect(VALID);
+        let subscribers = IntGauge::new("event_subscribers", "Clients that listen for events").expect(VALID);
+        registry.register(Box::new(subscribers.clone())).expect(VALID);
         registry.register(Box::new(requests.clone())).expect(VALID);
         registry.register(Box::new(durations.clone())).expect(VALID);
         let start = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-        HttpMetrics { requests, durations, numbers: AtomicU64::new(start) }
+        HttpMetrics { requests, durations, subscribers, numbers: AtomicU64::new(start) }
     }
 
     fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
@@ -75,6 +80,8 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let mut response = if uri_bytes > uri_bytes_max {
         let detail = format!("the address has {uri_bytes} bytes and may have {uri_bytes_max}: shorten the filter");
         Problem::new(StatusCode::URI_TOO_LONG, detail).into_response()
+    } else if let Some(outside) = request.extensions().get::<Outside>() {
+        outside.answer(uri.path())
     } else {
         next.run(request).await
     };

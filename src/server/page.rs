@@ -1,7 +1,8 @@
 //! The page at `/` and its files under `/ui/`: the built client, embedded in the program.
 
+use super::asker::Asker;
 use super::{App, Problem};
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use rust_embed::RustEmbed;
@@ -21,23 +22,29 @@ fn policy(others: &str) -> String {
     )
 }
 
-pub async fn index(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    embedded(&app, &headers, "index.html")
+pub async fn index(State(app): State<Arc<App>>, Extension(asker): Extension<Asker>, headers: HeaderMap) -> Result<Response, Problem> {
+    embedded(&app, &asker, &headers, "index.html")
 }
 
 /// `/ui/...`. A path is a name in a table that the compiler made, never one on a disk.
-pub async fn file(State(app): State<Arc<App>>, Path(path): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
-    embedded(&app, &headers, &path)
+pub async fn file(
+    State(app): State<Arc<App>>,
+    Path(path): Path<String>,
+    Extension(asker): Extension<Asker>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    embedded(&app, &asker, &headers, &path)
 }
 
-fn embedded(app: &App, headers: &HeaderMap, path: &str) -> Result<Response, Problem> {
+fn embedded(app: &App, asker: &Asker, headers: &HeaderMap, path: &str) -> Result<Response, Problem> {
     let file = Files::get(path).ok_or_else(|| {
         Problem::not_found(format!("there is no file '{}' here: the page is at /", super::query::excerpt(path)))
     })?;
     if !path.ends_with(".html") {
         return Ok(app.document(headers, content_type(path), file.data.into_owned(), false));
     }
-    let mut page = String::from_utf8_lossy(&file.data).into_owned();
+    // Its files lie where the server is.
+    let mut page = String::from_utf8_lossy(&file.data).replace("=\"/ui/", &format!("=\"{}/ui/", asker.path(&app.config())));
     let mut others = String::new();
     if let Some(basemap) = &app.basemap {
         page = basemap.told_to(&page);

@@ -45,6 +45,11 @@ impl Problem {
         self
     }
 
+    /// Whether a server with more time would have answered.
+    pub fn is_overload(&self) -> bool {
+        [StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT].contains(&self.status)
+    }
+
     /// The thread that should have answered is gone.
     pub fn lost() -> Problem {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed to answer; its log says why")

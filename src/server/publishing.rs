@@ -132,6 +132,15 @@ impl Publisher {
         Ok(registry.replace(wanted.sources))
     }
 
+    /// Whether a dataset has another version now than the one that is served. One that cannot be read has none: what is open stays open.
+    pub fn is_outdated(&self, registry: &Registry) -> bool {
+        let folders = self.state.lock().unwrap_or_else(PoisonError::into_inner).folders.clone();
+        folders.iter().any(|(name, folder)| {
+            let served = registry.get(name);
+            served.is_some_and(|served| self.opener.manifest(folder).is_ok_and(|manifest| manifest != served.dataset().manifest))
+        })
+    }
+
     /// Serves the dataset `folder` of the datasets' folder as `name`, in the place of what had the name.
     ///
     /// # Errors

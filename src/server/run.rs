@@ -4,6 +4,7 @@
 //! number has a bound: connections, the head of a request, its body [guard], and an answer that nobody reads [stall].
 
 use super::asker::Peer;
+use super::prefix::Prefix;
 use super::stall::Watched;
 use super::tls::Certificate;
 use super::{App, files, admin_router, router};
@@ -64,10 +65,11 @@ pub fn serve(listeners: Listeners, app: Arc<App>, on_ready: impl FnOnce()) -> Re
             listener.set_nonblocking(true)?;
             let listener = tokio::net::TcpListener::from_std(listener)?;
             let connections = Arc::new(Semaphore::new(connections_max));
-            Ok(Door { listener, routes, connections, limits: limits.clone(), app: app.clone(), tls: None })
+            Ok(Door { listener, routes, connections, limits: limits.clone(), app: app.clone(), tls: None, prefix: Prefix::new(None) })
         };
         let mut public = door(listeners.public, router(app.clone()), limits.connections()).map_err(ServeError::Start)?;
         public.tls = app.certificate.as_ref().map(Certificate::acceptor);
+        public.prefix = Prefix::new(app.config().route_prefix.as_deref());
         let admin = match listeners.admin {
             // Its own connections, so that it can be reached while all others are taken.
             Some(listener) => Some(door(listener, admin_router(app.clone()), ADMIN_CONNECTIONS_MAX).map_err(ServeError::Start)?),
@@ -80,11 +82,16 @@ pub fn serve(listeners: Listeners, app: Arc<App>, on_ready: impl FnOnce()) -> Re
         tokio::spawn(rest_when_idle(app.clone()));
         crate::dataset::survive_cut_files();
         tokio::spawn(files::watch(app.clone()));
+        let watching = Some(app.config().datasets.watch.0).filter(|interval| !interval.is_zero());
+        let watching = watching.map(|interval| tokio::spawn(watch_datasets(app.clone(), interval)));
         on_ready();
         while signals.next().await == Signal::Reload {
             let app = app.clone();
             // A failure is logged where it happens; what is served stays as it was.
             let _ = tokio::task::spawn_blocking(move || app.reload()).await;
+        }
+        if let Some(watching) = watching {
+            watching.abort();
         }
         tracing::info!("stopping: answers under way are finished");
         app.stop_being_ready();
@@ -112,6 +119,21 @@ async fn rest_when_idle(app: Arc<App>) {
     }
 }
 
+/// Looks again and again whether datasets have new versions. What goes wrong is said once, and not every time.
+async fn watch_datasets(app: Arc<App>, interval: Duration) {
+    let mut said = String::new();
+    loop {
+        tokio::time::sleep(interval).await;
+        let app = app.clone();
+        let Ok(Err(error)) = tokio::task::spawn_blocking(move || app.refresh()).await else { continue };
+        let error = error.to_string();
+        if error != said {
+            tracing::warn!("a new version of a dataset cannot be served, and the former one stays: {error}");
+            said = error;
+        }
+    }
+}
+
 /// A look costs nothing to speak of, and an idle time is minutes.
 const IDLE_LOOK_MAX: Duration = Duration::from_secs(15);
 const IDLE_LOOK_MIN: Duration = Duration::from_millis(100);
@@ -127,6 +149,7 @@ struct Door {
     limits: Limits,
     app: Arc<App>,
     tls: Option<TlsAcceptor>,
+    prefix: Prefix,
 }
 
 impl Door {
@@ -187,16 +210,17 @@ impl Door {
             .max_header_list_size(u32::try_from(limits.head.0).unwrap_or(u32::MAX));
         let (head_timeout, stall_timeout) = (limits.head_timeout.0, limits.stall_timeout.0);
         let routes = TowerToHyperService::new(self.routes.clone());
-        let tls = self.tls.clone();
+        let (tls, prefix) = (self.tls.clone(), self.prefix.clone());
         async move {
             // Tiles are written whole: waiting for more to send would only delay them.
             let _ = stream.set_nodelay(true);
             let stream = Watched::new(stream, head_timeout, stall_timeout);
             let Some(tls) = tls else {
-                return spoken(stream, builder, routes, Peer { address, scheme: "http" }, watcher).await;
+                let peer = Peer { address, scheme: "http" };
+                return spoken(stream, builder, routes, prefix, peer, watcher).await;
             };
             match tokio::time::timeout(head_timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) => spoken(stream, builder, routes, Peer { address, scheme: "https" }, watcher).await,
+                Ok(Ok(stream)) => spoken(stream, builder, routes, prefix, Peer { address, scheme: "https" }, watcher).await,
                 Ok(Err(error)) => tracing::debug!(%address, "no TLS came about: {error}"),
                 Err(_) => tracing::debug!(%address, "TLS did not come about in time"),
             }
@@ -209,11 +233,13 @@ async fn spoken(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     builder: Builder<TokioExecutor>,
     routes: TowerToHyperService<Router>,
+    prefix: Prefix,
     peer: Peer,
     watcher: Watcher,
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        prefix.take_off(&mut request);
         routes.call(request.map(Body::new))
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();

@@ -67,17 +67,24 @@ pub async fn tile(
     };
     let answer = match app.service.finished(&key) {
         Some(tile) => Answer { tile, origin: Origin::Hit, queued: Duration::ZERO },
-        None => asked(&app, request).await?,
+        None => match asked(&app, request.clone()).await {
+            Err(problem) if problem.is_overload() && app.config().cache.stale => {
+                let tile = app.service.former(&request).ok_or(problem)?;
+                Answer { tile, origin: Origin::Stale, queued: Duration::ZERO }
+            }
+            other => other?,
+        },
     };
     let origin = match answer.origin {
         Origin::Hit => "HIT",
         Origin::Miss => "MISS",
         Origin::Coalesced => "COALESCED",
+        Origin::Stale => return Ok(stale(content_type, &answer)),
     };
     let quality = answer.tile.quality;
     let (etag, cache_control) = match quality {
         TileQuality::Exact => (etag, cache_control),
-        TileQuality::Preview => (preview_etag(&etag), caching::PREVIEW),
+        TileQuality::Preview => (preview_etag(&etag), caching::SOON_REPLACED),
     };
     if quality == TileQuality::Preview && caching::is_known(&headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag), (header::CACHE_CONTROL, cache_control)]).into_response());
@@ -94,6 +101,17 @@ pub async fn tile(
         response.headers_mut().insert(SERVER_TIMING, timing(&answer));
     }
     Ok(response)
+}
+
+/// A tile of a former version: without a tag, for it answers to no name of the present one, and asked for again soon.
+fn stale(content_type: &'static str, answer: &Answer) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::CACHE_CONTROL, caching::SOON_REPLACED),
+        (X_CACHE, HeaderValue::from_static("STALE")),
+        (X_TILE_QUALITY, HeaderValue::from_static("stale")),
+    ];
+    (headers, Body::from(answer.tile.bytes.clone())).into_response()
 }
 
 /// Waits for a tile. If this future is dropped, because the client has left, so is the ticket, and the work with it.

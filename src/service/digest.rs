@@ -25,10 +25,16 @@ impl Digest {
 const DATA_BITS: u32 = 32;
 
 impl Digest {
-    /// The same with the data version in its top bits, by which a cache knows what belongs to a dataset. The 96 bits that stay are
+    /// The same with a data version in its top bits, by which a cache knows what belongs to a dataset. The 96 bits that stay are
     /// enough to keep apart what clients choose.
     pub fn of_data(self, data_version: &str) -> Digest {
         Digest(data_bits(data_version) | self.0 << DATA_BITS >> DATA_BITS)
+    }
+
+    /// The same for data of a version, in which it keeps the bits that name the data.
+    pub fn at(self, data_version: &str) -> Digest {
+        let mixed = Digest::of([self.to_string().as_str(), data_version]);
+        Digest(self.0 >> (128 - DATA_BITS) << (128 - DATA_BITS) | mixed.0 << DATA_BITS >> DATA_BITS)
     }
 
     /// Whether it may be of this data version: one in 2^32 others looks the same.
@@ -66,5 +72,7 @@ mod tests {
         assert_ne!(one, other);
         assert!(one.is_of_data("v1") && other.is_of_data("v1") && !one.is_of_data("v2"));
         assert_eq!(one.0 << 32, Digest::of(["a"]).0 << 32);
+        let later = one.at("v3");
+        assert!(later.is_of_data("v1") && later != one && later == one.at("v3") && later != one.at("v4") && later != other.at("v3"));
     }
 }

@@ -20,7 +20,6 @@ mod error;
 mod flight;
 mod memo;
 mod metrics;
-mod mosaic;
 mod packed;
 mod pipeline;
 mod pool;
@@ -42,8 +41,7 @@ pub use digest::Digest;
 pub use error::ServiceError;
 pub use flight::Ticket;
 pub use metrics::Metrics;
-pub use mosaic::pixel_zoom;
-pub use pipeline::{CacheBudgets, Explained, Pipeline};
+pub use pipeline::{CacheBudgets, Explained, Pipeline, pixel_zoom};
 pub use pool::Priority;
 pub use purge::{Purge, PurgeError};
 pub use registry::{Changes, Registry, Sources};
@@ -102,6 +100,8 @@ pub enum Origin {
     Miss,
     /// It was made for an equal request that was under way.
     Coalesced,
+    /// A cache, from a former version of the data.
+    Stale,
 }
 
 #[derive(Clone, Debug)]
@@ -111,6 +111,9 @@ pub struct Answer {
     /// From the request to the start of the work.
     pub queued: Duration,
 }
+
+/// How many versions back an image may be that is served in the place of one that cannot be made in time.
+const FORMER_VERSIONS_TRIED: usize = 4;
 
 /// Serves tiles of several datasets, and answers other questions about them on the same threads.
 pub struct Service {
@@ -208,6 +211,14 @@ impl Service {
     /// A finished tile, if it is in the cache. Costs a look-up; counts as a hit if it is there, else as nothing.
     pub fn finished(&self, key: &TileKey) -> Option<Arc<Tile>> {
         self.tiles.get_if_there(key)
+    }
+
+    /// The image of a tile as it was in a former version of the data, if one is still in memory. For whoever cannot wait for the new one.
+    pub fn former(&self, request: &TileRequest) -> Option<Arc<Tile>> {
+        let key = request.key();
+        let is_image = matches!(key.content, Content::Png | Content::Png8);
+        let digests = request.view.former_images().take(FORMER_VERSIONS_TRIED).filter(|_| is_image);
+        digests.filter_map(|digest| self.finished(&TileKey { digest, ..key })).next()
     }
 
     /// Asks for a tile. `reply` is called exactly once unless the ticket is dropped first: dropping it says that the answer is no
@@ -331,17 +342,17 @@ impl Service {
     /// # Errors
     /// The cache on disk cannot be written, or the shared one does not answer; in memory they are forgotten all the same.
     pub fn purge(&self, source: &Source, purge: &Purge) -> Result<u64, PurgeError> {
-        let version = source.data_version();
-        let in_memory = self.tiles.remove_where(|key| key.digest.is_of_data(version) && purge.takes(key.tile));
-        self.pipeline.forget_counts(version, purge);
+        let origin = source.dataset().manifest.origin();
+        let in_memory = self.tiles.remove_where(|key| key.digest.is_of_data(origin) && purge.takes(key.tile));
+        self.pipeline.forget_counts(origin, purge);
         let on_disk = self.disk.as_ref().map_or(Ok(0), |disk| disk.purge(source.name(), purge))?;
-        let shared = self.shared.as_ref().map_or(Ok(0), |shared| shared.purge(version, purge))?;
+        let shared = self.shared.as_ref().map_or(Ok(0), |shared| shared.purge(origin, purge))?;
         Ok(shared.max(on_disk).max(in_memory as u64))
     }
 
     /// Lets go of what was selected of a dataset, which belongs to the engine that made it; finished tiles stay.
     pub fn forget_selections(&self, source: &Source) {
-        self.pipeline.forget_selections(source.data_version());
+        self.pipeline.forget_selections(source.dataset().manifest.origin());
     }
 
     /// Forgets all that was made of a dataset whose files were changed under it, and whatever was made of others on the way. Waits for the

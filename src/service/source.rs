@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// The deepest zoom that is served: a pixel is 3.7 cm there, and a tile of finer pixels (@2x) is made of the next zoom's.
 pub const ZOOM_MAX_SERVED: u8 = 22;
 
+/// Values of a dictionary that are ordered by frequency without a thread of their own: some milliseconds.
+const PLANES_VALUES_MAX: usize = 1 << 16;
+
 pub struct Source {
     name: String,
     dataset: Arc<Dataset>,
@@ -122,6 +125,26 @@ impl Source {
             }
         });
         groups.clone()
+    }
+
+    /// What the planes of a column's grids stand for, as a text: the same in two versions of the data where the planes are. Where that
+    /// would take a scan it is the version of the data, which is as good but changes with it.
+    pub fn planes(&self, by: Option<ColumnId>) -> String {
+        let Some(column) = by else { return String::new() };
+        let ordered = self.dataset.dictionary(column).filter(|dictionary| dictionary.len() <= PLANES_VALUES_MAX);
+        let Some(groups) = ordered.and_then(|_| self.groups(by).ok()) else { return self.data_version().to_owned() };
+        let styles = &self.dataset.column(column).styles;
+        let named = groups.iter().map(|group| match &group.kind {
+            GroupKind::Value { value, .. } => {
+                let value = value.to_string();
+                let color = styles.get(&value).and_then(|style| style.color.clone());
+                format!("value {}:{value} {color:?}", value.len())
+            }
+            GroupKind::Other { .. } => "other".to_owned(),
+            GroupKind::Null => "null".to_owned(),
+            GroupKind::Everything => "everything".to_owned(),
+        });
+        named.collect::<Vec<_>>().join("\n")
     }
 
     /// The categories of groups, in the order of the planes of a grid, with `counts` points each. Empty where points are not

@@ -63,7 +63,7 @@ pub struct TileRequest {
 /// By what a finished tile is known: equal requests, however they were written, have equal keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TileKey {
-    /// Of an image the view's, of numbers that of what they depend on.
+    /// Of all that it depends on beside its place, the version of its points included: see [`View::image_of`] and [`View::numbers_of`].
     pub digest: Digest,
     pub tile: TileId,
     pub scale: Scale,
@@ -73,8 +73,8 @@ pub struct TileKey {
 impl TileRequest {
     pub fn key(&self) -> TileKey {
         let digest = match self.content {
-            Content::Png | Content::Png8 => self.view.image,
-            Content::Npy(_) => self.view.numbers,
+            Content::Png | Content::Png8 => self.view.image_of(self.tile),
+            Content::Npy(_) => self.view.numbers_of(self.tile),
         };
         TileKey { digest, tile: self.tile, scale: self.scale, content: self.content }
     }

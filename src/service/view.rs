@@ -5,7 +5,8 @@ use super::{Digest, ServiceError};
 use crate::dataset::{ColumnId, ColumnKind};
 use crate::engine::{Aggregate, Measure};
 use crate::filter::{Filter, FilterError};
-use crate::shade::{Style, StyleError};
+use crate::shade::{Normalize, Spread, Style, StyleError};
+use crate::world::TileId;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -18,12 +19,22 @@ pub struct View {
     pub style: Style,
     /// What pixels show in place of how many points they have.
     pub aggregate: Option<Aggregate>,
-    /// Of dataset, filter and categories: what counts depend on.
+    /// Of the data as they are now, filter and categories: what a selection and a distribution depend on.
     pub counts: Digest,
-    /// Of `counts` and the aggregate: what a tile's numbers depend on.
+    /// Of `counts` and the aggregate: what the distribution of its values depends on.
     pub numbers: Digest,
-    /// Of `counts` and the style: what images depend on.
+    /// Of `counts` and the style: what all images depend on that are coloured by the zoom's distribution.
     pub image: Digest,
+    own: Own,
+}
+
+/// What a tile depends on beside its own points: without the version of all data, so that a tile which an append leaves as it was is
+/// still known by the same key.
+struct Own {
+    counts: Digest,
+    numbers: Digest,
+    /// Of an image that is coloured without a look at the rest of the zoom.
+    image: Option<Digest>,
 }
 
 /// Why a view is none.
@@ -71,16 +82,77 @@ impl View {
             Some(name) => Some(column_named(source, name)?),
             None => manifest.category.as_deref().map(|name| column_named(source, name)).transpose()?,
         };
-        let by_text = by.map_or("", |column| manifest.columns[column.0].name.as_str());
-        let program = env!("CARGO_PKG_VERSION");
-        let counts = Digest::of([program, &manifest.data_version, by_text, filter.canonical()]);
-        let numbers = aggregate.map_or(counts, |Aggregate { column, .. }| {
-            Digest::of([counts.to_string().as_str(), style.agg.name(), &manifest.columns[column.0].name])
-        });
-        let image = Digest::of([counts.to_string().as_str(), &style.canonical()]);
-        let [counts, numbers, image] = [counts, numbers, image].map(|digest| digest.of_data(&manifest.data_version));
-        Ok(View { source: source.clone(), filter: Arc::new(filter), by, style, aggregate, counts, numbers, image })
+        let of_values = |counts: Digest| {
+            aggregate.map_or(counts, |Aggregate { column, .. }| {
+                let described = &manifest.columns[column.0];
+                let numbers = over(source, counts, [style.agg.name(), &described.name]);
+                // Floats are added as they are stored.
+                over(source, numbers, ["", &format!("{:?}", described.encoding)])
+            })
+        };
+        let counts = counts_in(source, &manifest.data_version, by, &filter);
+        let image = over(source, counts, ["", &style.canonical()]);
+        let own_counts = counts_in(source, &source.planes(by), by, &filter);
+        let own = Own {
+            counts: own_counts,
+            numbers: of_values(own_counts),
+            image: is_coloured_alone(&style, aggregate).then(|| over(source, own_counts, ["", &style.canonical()])),
+        };
+        let numbers = of_values(counts);
+        Ok(View { source: source.clone(), filter: Arc::new(filter), by, style, aggregate, counts, numbers, image, own })
     }
+
+    /// By what the counts of a tile are known: the same as long as the tile's points are.
+    pub fn counts_of(&self, tile: TileId) -> Digest {
+        self.own.counts.at(self.source.dataset().version_of(tile))
+    }
+
+    /// By what the numbers of a tile are known: its counts, or the values of the aggregate.
+    pub fn numbers_of(&self, tile: TileId) -> Digest {
+        self.own.numbers.at(self.source.dataset().version_of(tile))
+    }
+
+    /// By what the image of a tile is known. Where the zoom's distribution colours it, that changes with any point of the zoom.
+    pub fn image_of(&self, tile: TileId) -> Digest {
+        let dataset = self.source.dataset();
+        match (self.own.image, self.style.spread) {
+            (None, _) => self.image,
+            (Some(image), Spread::Pixels(0)) => image.at(dataset.version_of(tile)),
+            (Some(image), _) => image.at(dataset.version_around(tile)),
+        }
+    }
+
+    /// By what the image of a tile may have been known in former versions of the data, the last one first.
+    pub fn former_images(&self) -> impl Iterator<Item = Digest> {
+        let manifest = &self.source.dataset().manifest;
+        manifest.former_versions.iter().rev().map(move |version| match self.own.image {
+            Some(image) => image.at(version),
+            None => {
+                let counts = counts_in(&self.source, version, self.by, &self.filter);
+                over(&self.source, counts, ["", &self.style.canonical()])
+            }
+        })
+    }
+}
+
+fn counts_in(source: &Source, data_version: &str, by: Option<ColumnId>, filter: &Filter) -> Digest {
+    let manifest = &source.dataset().manifest;
+    let by = by.map_or("", |column| manifest.columns[column.0].name.as_str());
+    Digest::of([PROGRAM, data_version, by, filter.canonical()]).of_data(manifest.origin())
+}
+
+/// Of a digest and what is made from what it names.
+fn over(source: &Source, below: Digest, texts: [&str; 2]) -> Digest {
+    Digest::of([below.to_string().as_str(), texts[0], texts[1]]).of_data(source.dataset().manifest.origin())
+}
+
+/// Other programs may count or colour otherwise.
+const PROGRAM: &str = env!("CARGO_PKG_VERSION");
+
+/// Whether an image depends on nothing but the points in the tile and, where they are spread, around it.
+fn is_coloured_alone(style: &Style, aggregate: Option<Aggregate>) -> bool {
+    let is_spread_alike = aggregate.is_some() || style.spread != Spread::Auto;
+    is_spread_alike && (style.normalize == Normalize::Tile || style.span.is_some())
 }
 
 /// What a style shows of a column.

@@ -1,5 +1,6 @@
 //! Integration tests, in one binary because linking is dear: the library and the built program, from outside.
 
+mod addresses;
 mod aggregates;
 mod append;
 mod architecture;
@@ -13,11 +14,13 @@ mod connections;
 mod costly;
 mod disk_cache;
 mod disks_and_clocks;
+mod events;
 mod filters;
 mod fixtures;
 mod fuzzed;
 mod http;
 mod ingest;
+mod invalidation;
 mod needs;
 mod nginx;
 mod object_store;

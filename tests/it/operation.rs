@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// Writes a configuration beside the sample.
-fn configured(sample: &Sample, yaml: &str) -> PathBuf {
+pub fn configured(sample: &Sample, yaml: &str) -> PathBuf {
     let path = sample.folder.path().join("pointillist.yaml");
     std::fs::write(&path, yaml).unwrap();
     path
@@ -20,7 +20,7 @@ fn copied(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-r").args([from, to]).status().unwrap().success());
 }
 
-fn serve(config: &Path, arguments: &[&str]) -> Served {
+pub fn serve(config: &Path, arguments: &[&str]) -> Served {
     let command: Vec<&std::ffi::OsStr> = ["serve".as_ref(), "--config".as_ref(), config.as_os_str()]
         .into_iter()
         .chain(arguments.iter().map(|argument| argument.as_ref()))
@@ -30,9 +30,9 @@ fn serve(config: &Path, arguments: &[&str]) -> Served {
 
 const READER: &str = "pk_reader";
 const VISITOR: &str = "pk_visitor";
-const ADMIN: &str = "pk_admin";
+pub const ADMIN: &str = "pk_admin";
 
-fn keys() -> String {
+pub fn keys() -> String {
     let key = |name: &str, key: &str, more: &str| format!("    - {{name: {name}, sha256: {}{more}}}\n", KeyHash::of(key));
     format!(
         "access:\n  keys:\n{}{}{}",
@@ -324,26 +324,6 @@ fn a_full_queue_refuses_at_once_and_answers_the_rest() {
 }
 
 #[test]
-fn hosts_and_origins_are_those_that_are_allowed() {
-    let sample = Sample::new(100);
-    let config = configured(&sample, &format!(
-        "datasets: {{paths: [{}]}}\nallowed_hosts: [tiles.example.org]\ncors: {{origins: ['https://maps.example.org']}}\ntrusted_proxies: [127.0.0.0/8]\n",
-        sample.dataset().display()
-    ));
-    let served = serve(&config, &[]);
-    assert_eq!(served.get("/catalog").status, 421);
-    assert_eq!(served.get("/health").status, 200, "machines ask by address");
-    let proxied = [("X-Forwarded-Host", "tiles.example.org"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Prefix", "/maps")];
-    let tile_json = served.get_with("/towers.json", &proxied).json();
-    assert!(tile_json["tiles"][0].as_str().unwrap().starts_with("https://tiles.example.org/maps/towers/"), "{tile_json}");
-    for (origin, allowed) in [("https://maps.example.org", "https://maps.example.org"), ("https://evil.example.org", "")] {
-        let got = served.get_with("/catalog", &[("Origin", origin), ("Host", "tiles.example.org")]);
-        assert_eq!((got.status, got.header("access-control-allow-origin")), (200, allowed));
-        assert_eq!(got.header("referrer-policy"), "same-origin");
-    }
-}
-
-#[test]
 fn a_configuration_is_checked_and_shown() {
     let sample = Sample::new(10);
     let run = |arguments: &[&str], yaml: &str| {
@@ -360,56 +340,6 @@ fn a_configuration_is_checked_and_shown() {
     let shown: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!((code, &shown["cache"]["size"], &shown["limits"]["queue"]), (Some(0), &"1GB".into(), &77.into()));
     assert_eq!(shown["limits"]["client_requests"], 38, "half of the queue");
-}
-
-/// The subject of the certificate that the server shows, and its answer to a request.
-fn asked_over_tls(address: &str, root: &Path, path: &str) -> Result<String, String> {
-    use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
-    use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::ring};
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(root).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(ring::default_provider().into()).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_root_certificates(roots).with_no_client_auth();
-    let connection = ClientConnection::new(config.into(), "localhost".try_into().unwrap()).unwrap();
-    let mut stream = StreamOwned::new(connection, TcpStream::connect(address).unwrap());
-    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).map_err(|error| error.to_string())?;
-    let mut bytes = Vec::new();
-    let _ = stream.read_to_end(&mut bytes);
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-#[test]
-fn a_certificate_is_exchanged_without_a_restart() {
-    let sample = Sample::new(100);
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tls");
-    let installed = |name: &str| {
-        for kind in ["pem", "key"] {
-            std::fs::copy(fixtures.join(format!("{name}.{kind}")), sample.folder.path().join(format!("tls.{kind}"))).unwrap();
-        }
-    };
-    installed("one");
-    let folder = sample.folder.path().display();
-    let config = configured(&sample, &format!(
-        "datasets: {{paths: [{}]}}\ntls: {{certificate: {folder}/tls.pem, key: {folder}/tls.key}}\n{}  anonymous: all\n",
-        sample.dataset().display(), keys()
-    ));
-    let served = serve(&config, &["--admin-listen", "127.0.0.1:0"]);
-    let address = served.base.strip_prefix("https://").expect("it says how it listens");
-    let (one, two) = (fixtures.join("one.pem"), fixtures.join("two.pem"));
-    let answer = asked_over_tls(address, &one, "/towers.json").unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("https://localhost/towers/") && answer.contains("strict-transport-security"), "{answer}");
-    assert!(asked_over_tls(address, &two, "/ready").is_err());
-
-    // A key of another certificate is refused, and the old pair stays.
-    std::fs::copy(fixtures.join("two.pem"), sample.folder.path().join("tls.pem")).unwrap();
-    let refused = served.administer("POST", "/admin/reload", ADMIN, "");
-    assert!(refused.status == 422 && refused.text().contains("cannot be used"), "{}", refused.text());
-    assert!(asked_over_tls(address, &one, "/ready").is_ok());
-    installed("two");
-    assert_eq!(served.administer("POST", "/admin/reload", ADMIN, "").status, 200);
-    assert!(asked_over_tls(address, &two, "/ready").unwrap().starts_with("HTTP/1.1 200"));
-    assert!(asked_over_tls(address, &one, "/ready").is_err());
 }
 
 #[test]
