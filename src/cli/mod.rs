@@ -22,6 +22,7 @@ pub mod serve;
 pub mod stop;
 pub mod stores;
 pub mod style;
+pub mod telemetry;
 pub mod upload;
 pub mod verify;
 

@@ -3,6 +3,7 @@
 //! Arguments, and opening what they name; the work is [`crate::service`]'s and [`crate::server`]'s.
 
 use super::engine::EngineArgs;
+use super::telemetry::Telemetry;
 use super::{logging, stores};
 use crate::archive::Archive;
 use crate::config::{Backend, CONFIG_VARIABLE, Config, LogFormat, Layers, OnDeviceLoss, Size, Span, raise_files_max};
@@ -147,7 +148,12 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
 /// # Errors
 /// A wrong configuration, a port that is taken, or a path that is no dataset and cannot be made into one.
 pub fn serve(paths: &[PathBuf], options: ServeOptions) -> anyhow::Result<()> {
-    logging::start(options.configured(paths)?.log.format);
+    let config = options.configured(paths)?;
+    let telemetry = Telemetry::of(&config.telemetry)?;
+    match &telemetry {
+        Some(telemetry) => logging::start_traced(config.log.format, telemetry.tracer()),
+        None => logging::start(config.log.format),
+    }
     serve_logged(paths, options)
 }
 

@@ -83,6 +83,9 @@ impl Config {
         {
             return Some(format!("route_prefix is '{prefix}': it is a path such as /tiles, without a slash at its end"));
         }
+        if let Some(url) = self.telemetry.otlp_endpoint.as_ref().filter(|url| !url.starts_with("http://")) {
+            return Some(format!("telemetry.otlp_endpoint is {url}: it begins with http://, for a collector on this machine or network"));
+        }
         if self.basemap.light.is_none() && (self.basemap.dark.is_some() || !self.basemap.servers.is_empty()) {
             return Some("basemap needs a light style: the others stand beside it".into());
         }
@@ -117,6 +120,7 @@ mod tests {
             ("tls: {key: k.pem}".to_owned(), "both a certificate and a key"),
             ("public_url: tiles.example.org".to_owned(), "https://"),
             ("cors: {origins: [example.org]}".to_owned(), "https://host"),
+            ("telemetry: {otlp_endpoint: 'https://collector'}".to_owned(), "begins with http://"),
             ("route_prefix: tiles".to_owned(), "such as /tiles"),
             ("route_prefix: /tiles/".to_owned(), "such as /tiles"),
             ("route_prefix: '/a?b'".to_owned(), "such as /tiles"),

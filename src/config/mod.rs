@@ -74,6 +74,8 @@ pub struct Config {
     pub basemap: Basemap,
     /// What is written to standard error
     pub log: Log,
+    /// Where traces go
+    pub telemetry: Telemetry,
 }
 
 /// What counts.
@@ -245,6 +247,14 @@ pub struct Log {
     pub slow: Span,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// An OpenTelemetry collector that takes OTLP over HTTP, such as http://127.0.0.1:4318; by default the one that
+    /// OTEL_EXPORTER_OTLP_ENDPOINT names, or none
+    pub otlp_endpoint: Option<String>,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -298,6 +308,7 @@ impl Default for Config {
             cors: Cors::default(),
             basemap: Basemap::default(),
             log: Log::default(),
+            telemetry: Telemetry::default(),
         }
     }
 }
@@ -367,7 +378,7 @@ impl Default for Log {
 }
 
 /// Settings that a reload does not change.
-const READ_AT_START: [&str; 25] = [
+const READ_AT_START: [&str; 26] = [
     "listen",
     "admin_listen",
     "route_prefix",
@@ -393,6 +404,7 @@ const READ_AT_START: [&str; 25] = [
     "cors",
     "basemap",
     "log.format",
+    "telemetry",
 ];
 
 const fn secs(secs: u64) -> Span {

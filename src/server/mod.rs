@@ -37,6 +37,7 @@ mod run;
 mod stall;
 mod tiles;
 mod tls;
+mod trace;
 
 pub use basemap::{Basemap, NoAddress};
 pub use publishing::{Failure, Opener, PublishError};

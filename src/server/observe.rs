@@ -2,7 +2,7 @@
 
 use super::asker::{Asker, Caller};
 use super::prefix::Outside;
-use super::{App, Problem, caching};
+use super::{App, Problem, caching, trace};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -11,6 +11,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Reg
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tracing::Instrument;
 
 /// From 0.1 ms, where a cached tile lies, to 30 s.
 const BUCKETS_SECS: [f64; 12] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
@@ -77,15 +78,17 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let uri_bytes_max = config.limits.uri.bytes();
     let uri = request.uri().clone();
     request.extensions_mut().insert(asker.clone());
+    let span = trace::span_of(&request, endpoint, id.to_str().unwrap_or_default());
     let mut response = if uri_bytes > uri_bytes_max {
         let detail = format!("the address has {uri_bytes} bytes and may have {uri_bytes_max}: shorten the filter");
         Problem::new(StatusCode::URI_TOO_LONG, detail).into_response()
     } else if let Some(outside) = request.extensions().get::<Outside>() {
         outside.answer(uri.path())
     } else {
-        next.run(request).await
+        next.run(request).instrument(span.clone()).await
     };
     let status = response.status();
+    trace::answered(&span, status);
     let headers = response.headers_mut();
     caching::tag_coding(headers);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -60,6 +60,11 @@ use refine::Refiner;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tracing::Span;
+
+/// The target of spans for traces: `queue`, `select`, `count`, `distribution`, `shade` and `encode`, inside of whatever span the asker is in.
+/// It begins with no name of a module, so that no level of the log takes them in.
+pub const TRACE: &str = "trace::pointillist";
 
 /// What bounds a service.
 #[derive(Clone, Debug)]
@@ -248,7 +253,10 @@ impl Service {
         let refiner = self.refiner.clone();
         let asked = Instant::now();
         let cancel = flight.cancel().clone();
+        let (span, waiting) = (Span::current(), tracing::info_span!(target: TRACE, "queue"));
         let outcome = self.pool.submit(priority, cancel, move |refused| {
+            drop(waiting);
+            let _entered = span.enter();
             if let Some(error) = refused {
                 return flight.land(Err(error));
             }
@@ -318,7 +326,10 @@ impl Service {
     ) -> Ticket {
         let ticket = Ticket::cancelling(cancel.clone());
         let pipeline = self.pipeline.clone();
+        let (span, waiting) = (Span::current(), tracing::info_span!(target: TRACE, "queue"));
         let outcome = self.pool.submit(priority, cancel.clone(), move |refused| {
+            drop(waiting);
+            let _entered = span.enter();
             let result = match refused {
                 Some(error) => Err(error),
                 None => cancel.check().map_err(ServiceError::from).and_then(|()| of_whole_files(|| work(&pipeline, &cancel))),

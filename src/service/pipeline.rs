@@ -8,7 +8,7 @@ use super::packed::{PackedGrid, PackedValues};
 use super::preview::{Pace, cells};
 use super::tile::{Content, Scale, StageTimes, Tile, TileQuality, TileRequest};
 use super::view::View;
-use super::{Digest, Metrics, Purge, ServiceError};
+use super::{Digest, Metrics, Purge, ServiceError, TRACE};
 use crate::encode::{Quality, empty_png, npy, png};
 use crate::engine::{Cancel, CountGrid, Distribution, Selection, ValueDistribution};
 use crate::shade::{Category, Legend, Normalize, Shader, Spread, halo, spread};
@@ -144,7 +144,7 @@ impl Pipeline {
                 let count = started.elapsed();
                 let is_kept = grid.is_some();
                 let grid = grid.unwrap_or_else(|| CountGrid::zeros(groups, request.scale.pixels()));
-                let bytes = Bytes::from(npy(&grid, dtype));
+                let bytes = tracing::info_span!(target: TRACE, "encode").in_scope(|| Bytes::from(npy(&grid, dtype)));
                 let times = StageTimes { count, encode: started.elapsed() - count, ..StageTimes::default() };
                 self.metrics.observe_stages(request, &times);
                 Ok(Tile { bytes, is_kept, quality: TileQuality::Exact, times })
@@ -159,6 +159,7 @@ impl Pipeline {
     pub fn selection(&self, view: &View, cancel: &Cancel) -> Result<Arc<Selection>, ServiceError> {
         self.selections.get(&view.counts, cancel, || {
             let groups = view.source.groups(view.by)?;
+            let _span = tracing::info_span!(target: TRACE, "select").entered();
             let started = Instant::now();
             let selection = view.source.engine().select(&view.filter, &groups, cancel)?;
             self.metrics.device_time("select", started.elapsed());
@@ -177,6 +178,7 @@ impl Pipeline {
     pub fn distribution(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<Arc<Distribution>, ServiceError> {
         self.distributions.get(&(view.counts, zoom), cancel, || {
             let selection = self.selection(view, cancel)?;
+            let _span = tracing::info_span!(target: TRACE, "distribution").entered();
             let started = Instant::now();
             let distribution = view.source.engine().distribution(&selection, zoom, cancel)?;
             let took = started.elapsed();
@@ -232,6 +234,7 @@ impl Pipeline {
     pub fn grids(&self, view: &View, tiles: &[TileId], cancel: &Cancel) -> Result<Vec<Option<CountGrid>>, ServiceError> {
         let found = self.kept_grids(view, |tile| view.counts_of(tile), tiles, |lacking| {
             let selection = self.selection(view, cancel)?;
+            let _span = tracing::info_span!(target: TRACE, "count").entered();
             let started = Instant::now();
             let grids = view.source.engine().count(&selection, lacking, cancel)?;
             self.metrics.device_time("count", started.elapsed());
@@ -379,9 +382,9 @@ impl Pipeline {
             (None, Some(_)) => CountGrid::zeros(view.source.groups(view.by)?.len(), pixels),
         };
         cancel.check()?;
-        let rgba = prepared.shader.shade(&grid);
+        let rgba = tracing::info_span!(target: TRACE, "shade").in_scope(|| prepared.shader.shade(&grid));
         let shade = started.elapsed();
-        let bytes = Bytes::from(png(&rgba, pixels, encoding));
+        let bytes = tracing::info_span!(target: TRACE, "encode").in_scope(|| Bytes::from(png(&rgba, pixels, encoding)));
         let encode = started.elapsed() - shade;
         let times = StageTimes { count, shade, encode };
         self.metrics.observe_stages(request, &times);

@@ -1,6 +1,6 @@
 //! Tiles of aggregates: values -> distribution -> shade -> encode, cached as counts are.
 
-use super::ServiceError;
+use super::{ServiceError, TRACE};
 use super::packed::PackedValues;
 use super::pipeline::{Explained, KeptGrid, Pipeline, pixel_zoom, tiles_within};
 use super::preview::values;
@@ -42,13 +42,14 @@ impl Pipeline {
         };
         cancel.check()?;
         let grid = grid.unwrap_or_else(|| ValueGrid::empty(pixels));
-        let rgba = shader.map(|shader| shader.shade(&grid));
+        let rgba = shader.map(|shader| tracing::info_span!(target: TRACE, "shade").in_scope(|| shader.shade(&grid)));
         let shade = started.elapsed() - count;
-        let bytes = Bytes::from(match rgba {
+        let bytes = tracing::info_span!(target: TRACE, "encode").in_scope(|| match rgba {
             Some(rgba) if *content == Content::Png8 => png(&rgba, pixels, Quality::Palette),
             Some(rgba) => png(&rgba, pixels, Quality::Exact),
             None => npy_f64(&grid),
         });
+        let bytes = Bytes::from(bytes);
         let times = StageTimes { count, shade, encode: started.elapsed() - count - shade };
         self.metrics.observe_stages(request, &times);
         Ok(Tile { bytes, is_kept: is_kept && quality == TileQuality::Exact, quality, times })
@@ -64,6 +65,7 @@ impl Pipeline {
     ) -> Result<Vec<Option<ValueGrid>>, ServiceError> {
         let found = self.kept_grids(view, |tile| view.numbers_of(tile), tiles, |lacking| {
             let selection = self.selection(view, cancel)?;
+            let _span = tracing::info_span!(target: TRACE, "count").entered();
             let started = Instant::now();
             let grids = view.source.engine().aggregate(&selection, aggregate, lacking, cancel)?;
             self.metrics.device_time("aggregate", started.elapsed());
@@ -86,6 +88,7 @@ impl Pipeline {
     ) -> Result<Arc<ValueDistribution>, ServiceError> {
         self.value_distributions.get(&(view.numbers, zoom), cancel, || {
             let selection = self.selection(view, cancel)?;
+            let _span = tracing::info_span!(target: TRACE, "distribution").entered();
             let started = Instant::now();
             let distribution = view.source.engine().value_distribution(&selection, aggregate, zoom, cancel)?;
             let took = started.elapsed();

@@ -33,3 +33,4 @@ mod real_data;
 mod replicas;
 mod served;
 mod stores;
+mod telemetry;
