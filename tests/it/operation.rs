@@ -323,6 +323,20 @@ fn a_full_queue_refuses_at_once_and_answers_the_rest() {
     assert_eq!(served.metric("pointillist_shed_total{reason=\"queue_full\"}"), refused.len() as f64);
 }
 
+/// Goal: what takes longer than it may is given up and said, and the next request is answered for itself. Method: no thread can start
+/// within a microsecond.
+#[test]
+fn an_answer_that_would_come_too_late_is_given_up() {
+    let sample = Sample::new(100);
+    let served = Served::start(&sample.dataset(), &["--set", "limits.deadline=0.000001"]);
+    for path in ["/towers/0/0/0.png", "/towers/0/0/0.png", "/towers/0/0/0.npy", "/towers/histogram?column=range"] {
+        let got = served.get(path);
+        assert_eq!((got.status, got.header("content-type"), got.header("cache-control")), (504, "application/problem+json", "no-store"), "{path}");
+        assert!(got.header("retry-after").parse::<u64>().unwrap() > 0, "{path}");
+    }
+    assert_eq!(served.get("/health").status, 200);
+}
+
 #[test]
 fn a_configuration_is_checked_and_shown() {
     let sample = Sample::new(10);
