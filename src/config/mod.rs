@@ -207,8 +207,7 @@ pub struct Log {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Telemetry {
-    /// An OpenTelemetry collector that takes OTLP over HTTP, such as http://127.0.0.1:4318; by default the one that
-    /// OTEL_EXPORTER_OTLP_ENDPOINT names, or none
+    /// An OpenTelemetry collector that takes OTLP over HTTP, such as http://127.0.0.1:4318; by default what OTEL_EXPORTER_OTLP_ENDPOINT names
     pub otlp_endpoint: Option<String>,
 }
 
