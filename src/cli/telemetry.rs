@@ -97,4 +97,15 @@ impl opentelemetry_sdk::trace::SpanExporter for Exporter {
         }
         result
     }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        // Before the first batch nobody else has it.
+        if let Some(exporter) = Arc::get_mut(&mut self.exporter) {
+            opentelemetry_sdk::trace::SpanExporter::set_resource(exporter, resource);
+        }
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        opentelemetry_sdk::trace::SpanExporter::shutdown_with_timeout(&*self.exporter, timeout)
+    }
 }
