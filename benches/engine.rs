@@ -91,7 +91,7 @@ fn kernels(criterion: &mut Criterion, backend: &str, dataset: &Arc<Dataset>, eng
         parents(criterion, &|what| name(&format!("{what}, {label}")), dataset, engine, selection, columns[0]);
         let mut tile = TileId::new(0, 0, 0).expect("there is a tile 0/0/0");
         while tile.z() <= 12 {
-            if tile.z() % 4 == 0 {
+            if tile.z().is_multiple_of(4) {
                 let what = name(&format!("count {label}, densest of zoom {}", tile.z()));
                 criterion.bench_function(&what, |b| b.iter(|| engine.count(selection, &[black_box(tile)], &never).expect("it is counted")));
             }
@@ -126,7 +126,7 @@ fn parents(
     let aggregate = Aggregate { measure: Measure::Sum, column };
     let mut parent = TileId::new(0, 0, 0).expect("there is a tile 0/0/0");
     while parent.z() <= 16 {
-        if parent.z() % 4 == 0 {
+        if parent.z().is_multiple_of(4) {
             let children = parent.children().expect("zooms end at 24");
             let z = parent.z();
             let count = |tiles: &[TileId]| engine.count(selection, tiles, &never).expect("it is counted");

@@ -38,9 +38,9 @@ impl Telemetry {
     /// # Errors
     /// The collector's address is none.
     pub fn of(settings: &config::Telemetry) -> anyhow::Result<Option<Telemetry>> {
-        let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_disabled = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
-        if is_disabled || (settings.otlp_endpoint.is_none() && !ENDPOINT_VARIABLES.iter().any(|name| is_set(&name))) {
+        if is_disabled || (settings.otlp_endpoint.is_none() && !ENDPOINT_VARIABLES.iter().any(|name| is_set(name))) {
             return Ok(None);
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("telemetry").enable_all().build();
@@ -53,7 +53,7 @@ impl Telemetry {
         let exporter = builder.build().context("cannot send traces")?;
         let exporter = Exporter { exporter: Arc::new(exporter), runtime: runtime.handle().clone(), has_warned: AtomicBool::new(false) };
         let mut resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
-        if !is_set(&"OTEL_SERVICE_NAME") {
+        if !is_set("OTEL_SERVICE_NAME") {
             resource = resource.with_service_name("pointillist");
         }
         let provider = SdkTracerProvider::builder().with_resource(resource.build()).with_batch_exporter(exporter).build();

@@ -78,9 +78,8 @@ impl Config {
             return Some(format!("public_url is {url}: it begins with http:// or https://"));
         }
         let is_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
-        if let Some(prefix) = &self.route_prefix
-            && !(prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains("//") && prefix.bytes().all(is_path))
-        {
+        let is_prefix = |text: &str| text.starts_with('/') && !text.ends_with('/') && !text.contains("//") && text.bytes().all(is_path);
+        if let Some(prefix) = self.route_prefix.as_ref().filter(|prefix| !is_prefix(prefix)) {
             return Some(format!("route_prefix is '{prefix}': it is a path such as /tiles, without a slash at its end"));
         }
         if let Some(url) = self.telemetry.otlp_endpoint.as_ref().filter(|url| !url.starts_with("http://")) {

@@ -56,12 +56,15 @@ const WAITING_MAX: usize = 1;
 /// nginx: pass on what comes, as it comes.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// The version before, the version now and the zoom.
+type Change = (String, String, u8);
+
 /// That something has changed in what is served, for all who listen.
 pub struct News {
     /// Sent after every change.
     changes: watch::Sender<()>,
-    /// Data of events, by the version before, the version now and the zoom.
-    lists: Mutex<LruCache<(String, String, u8), Arc<OnceCell<String>>>>,
+    /// Data of events.
+    lists: Mutex<LruCache<Change, Arc<OnceCell<String>>>>,
 }
 
 impl News {

@@ -121,7 +121,10 @@ async fn upload_parts(
     match failure {
         None if is_whole => upload.complete().await.map(drop),
         // What is said is why it failed; that a broken upload cannot be taken back either is the store's to clear up.
-        None => Ok(upload.abort().await.unwrap_or(())),
+        None => {
+            let _ = upload.abort().await;
+            Ok(())
+        }
         Some(error) => {
             let _ = upload.abort().await;
             Err(error)

@@ -6,7 +6,7 @@ use pointillist::dataset::Dataset;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::{TempDir, tempdir};
@@ -32,7 +32,7 @@ fn signal(served: &Served, name: &str) {
     assert!(Command::new("kill").args([name, &served.process_id().to_string()]).status().unwrap().success());
 }
 
-fn version(output: &PathBuf) -> String {
+fn version(output: &Path) -> String {
     Dataset::open(output).unwrap().manifest.data_version
 }
 

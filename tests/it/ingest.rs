@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::tempdir;
 
+/// id, name, lon, lat, speed, time.
+type Row = (u64, String, f64, f64, f64, String);
+
 fn written(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
     let path = folder.join(name);
     fs::write(&path, bytes).unwrap();
@@ -22,7 +25,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Rows as every format can hold them: id, name, lon, lat, speed, time.
-fn sample_rows(rows: u64) -> Vec<(u64, String, f64, f64, f64, String)> {
+fn sample_rows(rows: u64) -> Vec<Row> {
     (0..rows)
         .map(|i| {
             let spread = i.wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -34,7 +37,7 @@ fn sample_rows(rows: u64) -> Vec<(u64, String, f64, f64, f64, String)> {
         .collect()
 }
 
-fn as_csv(rows: &[(u64, String, f64, f64, f64, String)], delimiter: char) -> String {
+fn as_csv(rows: &[Row], delimiter: char) -> String {
     let mut text = format!("id{delimiter}name{delimiter}lon{delimiter}lat{delimiter}speed{delimiter}time\n");
     for (id, name, lon, lat, speed, time) in rows {
         writeln!(text, "{id}{delimiter}\"{name}\"{delimiter}{lon}{delimiter}{lat}{delimiter}{speed}{delimiter}{time}").unwrap();
@@ -42,7 +45,7 @@ fn as_csv(rows: &[(u64, String, f64, f64, f64, String)], delimiter: char) -> Str
     text
 }
 
-fn as_json(rows: &[(u64, String, f64, f64, f64, String)]) -> Vec<String> {
+fn as_json(rows: &[Row]) -> Vec<String> {
     rows.iter()
         .map(|(id, name, lon, lat, speed, time)| {
             serde_json::json!({"id": id, "name": name, "lon": lon, "lat": lat, "speed": speed, "time": time}).to_string()
@@ -50,10 +53,10 @@ fn as_json(rows: &[(u64, String, f64, f64, f64, String)]) -> Vec<String> {
         .collect()
 }
 
-fn as_batch(rows: &[(u64, String, f64, f64, f64, String)]) -> arrow::array::RecordBatch {
+fn as_batch(rows: &[Row]) -> arrow::array::RecordBatch {
     use arrow::array::{ArrayRef, Float64Array, StringArray, TimestampMillisecondArray, UInt16Array};
     use std::sync::Arc;
-    let floats = |value: fn(&(u64, String, f64, f64, f64, String)) -> f64| Arc::new(rows.iter().map(|r| Some(value(r))).collect::<Float64Array>()) as ArrayRef;
+    let floats = |value: fn(&Row) -> f64| Arc::new(rows.iter().map(|r| Some(value(r))).collect::<Float64Array>()) as ArrayRef;
     let millis = rows.iter().map(|r| Some(r.5.parse::<jiff::Timestamp>().unwrap().as_millisecond())).collect::<TimestampMillisecondArray>();
     arrow::array::RecordBatch::try_from_iter([
         ("id", Arc::new(rows.iter().map(|r| Some(r.0 as u16)).collect::<UInt16Array>()) as ArrayRef),

@@ -129,10 +129,10 @@ impl Binner {
     /// `runs` ascend, and the last goes on for ever.
     fn of_runs(runs: Vec<Run>, key_max: u64) -> Binner {
         let key_bits = 64 - key_max.leading_zeros();
-        let shifts = ENTRIES_LOG2.map(|entries_log2| key_bits.saturating_sub(entries_log2));
-        match shifts.clone().find_map(|shift| Steps::of(&runs, key_max, shift)) {
+        let shift = |entries_log2| key_bits.saturating_sub(entries_log2);
+        match ENTRIES_LOG2.map(shift).find_map(|shift| Steps::of(&runs, key_max, shift)) {
             Some(steps) => Binner::Steps(steps),
-            None => Binner::Search(Search::of(runs, key_max, shifts.last().expect("there are sizes to choose from"))),
+            None => Binner::Search(Search::of(runs, key_max, shift(*ENTRIES_LOG2.end()))),
         }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn varied() -> (tempfile::TempDir, Arc<Dataset>) {
             _ => WorldPoint { x: i.wrapping_mul(0x9E37_79B9), y: i.wrapping_mul(0x85EB_CA6B) },
         })
         .collect();
-    let some = |i: usize| i % 11 > 0;
+    let some = |i: usize| !i.is_multiple_of(11);
     let columns = [
         ("radio", TestColumn::Text((0..n).map(|i| some(i).then(|| format!("radio {}", i % 7))).collect())),
         ("size", TestColumn::Integer((0..n).map(|i| some(i + 1).then_some(i as i64 - 7)).collect())),
