@@ -100,7 +100,7 @@ fn a_million_random_requests_are_answered() {
     let towers = folder.path().join("towers");
     let ingested = std::process::Command::new(&program).args(["ingest", "fixtures/towers-1000.csv", "-o"]).arg(&towers).output().unwrap();
     assert!(ingested.status.success());
-    let arguments = ["--backend", "cpu", "--set", "limits.client_requests=1000", "--set", "log.slow=1h", "--set", "limits.exports=64"];
+    let arguments = ["--backend", "cpu", "--set", "limits.client_requests=1000", "--set", "log.slow=1h", "--set", "limits.exports=64", "--set", "limits.subscribers=0"];
     let served = crate::served::Served::start_program(&program, &towers, &arguments);
     let address = served.base.strip_prefix("http://").unwrap();
     let read = |entry: std::io::Result<std::fs::DirEntry>| std::fs::read(entry.unwrap().path()).unwrap();

@@ -163,6 +163,8 @@ impl Towers {
             let engine = open(dataset.clone(), Backend::Cpu, &EngineOptions::default()).expect("there is a CPU");
             let mut config = Config::default();
             config.datasets.paths = vec![path];
+            // A stream of events has no end to wait for; without a place on it, a client gets what has happened and is told to ask again.
+            config.limits.subscribers = 0;
             let limits = Limits { threads: 1, cache_bytes: 64 << 20, ..Limits::default() };
             let app = App::open(Service::new(Vec::new(), limits), config, None, Box::new(OnCpu)).expect("the dataset is served");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be started");
