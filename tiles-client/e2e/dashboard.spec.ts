@@ -1,6 +1,7 @@
 /** The dashboard as people use it: what they see is compared with what the API says. */
 
 import type { Page } from "@playwright/test";
+import type { ColumnRequest, CrossfilterAnswer, CrossfilterRequest } from "../src/core/index.js";
 import { expect, rgbAt, screenOf, test, url } from "./fixture.js";
 
 const SEA = [227, 233, 238];
@@ -489,6 +490,57 @@ test("a brush is resized, moved and cleared by hand; axes switch between linear 
     before = await picture();
     expect(scales).toEqual(asked);
   }
+});
+
+test("a hand on a brush tells the server which one, and the steps of its drag are answered as by a pass over the points", async ({ dashboard, dataset }) => {
+  const { page } = dashboard;
+  await dashboard.open("#d=towers&at=2/40/0&markers=0");
+  const asked: CrossfilterRequest[] = [];
+  const answers: Promise<CrossfilterAnswer>[] = [];
+  page.on("request", (request) => void (request.url().endsWith("/crossfilter") && asked.push(request.postDataJSON() as CrossfilterRequest)));
+  page.on("response", (response) => {
+    const isStep = response.ok() && response.url().endsWith("/crossfilter") && !(response.request().postData() ?? "").includes(`"active"`);
+    if (isStep) answers.push(response.json() as Promise<CrossfilterAnswer>);
+  });
+  const surface = page.locator(".range[data-column=range] .range-surface");
+  await surface.scrollIntoViewIfNeeded();
+  const box = await surface.boundingBox();
+  if (!box) throw new Error("the range histogram has no size");
+  const at = (share: number): readonly [number, number] => [box.x + share * box.width, box.y + 30];
+  await page.mouse.move(...at(0.2));
+  await page.mouse.move(...at(0.3));
+  await page.waitForTimeout(300);
+  expect(asked, "a pointer that passes asks nothing").toEqual([]);
+
+  const behind = page.waitForResponse((response) => response.url().endsWith("/crossfilter"));
+  await page.mouse.down();
+  await behind;
+  expect(asked).toMatchObject([{ active: "range", brushes: {} }]);
+  for (const share of [0.35, 0.42, 0.51]) {
+    await page.mouse.move(...at(share));
+    await dashboard.idle();
+  }
+  await page.mouse.up();
+  await dashboard.idle();
+  const [last] = asked.slice(-1);
+  const [lo, hi] = last?.brushes["range"] ?? [];
+  expect(last).not.toHaveProperty("active");
+  expect(asked.filter(({ active }) => active !== undefined).length, "once a drag").toBe(1);
+  // A single histogram of the API reads the points.
+  const answer = await answers[answers.length - 1];
+  const named = { column: "samples", filter: `range >= ${lo} AND range < ${hi}`, by: "radio", ...(last?.bbox ? { bbox: last.bbox } : {}) };
+  const columns = last?.columns.find((one) => typeof one !== "string" && one.column === "samples") as ColumnRequest;
+  const read = await dataset.histogram({ ...columns, ...named });
+  expect(read.total).toBeGreaterThan(0);
+  expect(answer?.histograms["samples"]).toEqual(read);
+
+  // The same brush again finds what was built; another one does not, and knows of the first.
+  const before = asked.length;
+  await page.mouse.move(...at(0.4));
+  await page.mouse.down();
+  await page.mouse.up();
+  await page.getByRole("slider", { name: "Samples, to" }).focus();
+  await expect.poll(() => asked.slice(before)).toMatchObject([{ active: "samples", brushes: { range: [lo, hi] } }]);
 });
 
 test("a lasso selects what the API selects in the same ring", async ({ dashboard, stats }) => {

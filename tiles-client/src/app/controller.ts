@@ -211,6 +211,11 @@ export class Controller {
     this.#select(withBrush(state.selection.value, column, brush), gesture);
   }
 
+  /** A column's brush is about to be dragged. */
+  hold(column: string): void {
+    this.#questions.hold(column);
+  }
+
   /** Ends a drag: the next change is an undo step of its own. */
   settle(): void {
     this.#session?.history.settle();

@@ -1,6 +1,6 @@
 /**
  * Asks the server for the histograms of the view: under the brushes, and without any for their ghosts. The newest question
- * wins, and older ones are aborted.
+ * wins, and older ones are aborted. Tells it beforehand which brush is about to be dragged.
  */
 
 import { batch } from "@preact/signals";
@@ -9,14 +9,16 @@ import {
   Latest,
   areaFilter,
   brushesForServer,
+  withBrush,
   type ColumnRequest,
   type CrossfilterAnswer,
+  type CrossfilterRequest,
   type Histogram,
   type Selection,
 } from "../core/index.js";
 import * as format from "./format.js";
 import { failed } from "./problems.js";
-import type { Opened } from "./session.js";
+import type { Opened, Session } from "./session.js";
 import * as state from "./state.js";
 
 /** Bars per chart: four CSS pixels each in the panel. */
@@ -46,6 +48,21 @@ export class Questions {
     },
   );
 
+  /** Its answer is on screen already: what counts is what the server builds behind it. */
+  readonly #held = new Latest<string, void>(
+    async (column, signal) => {
+      const { session, request } = this.#question(state.selection.value, `${CLIENT}-held`);
+      await session.dataset.crossfilter({ ...request, active: column }, signal);
+    },
+    () => undefined,
+    () => {
+      // The first step of the drag reports the same failure.
+      this.#holding = "";
+    },
+  );
+  /** What the newest of those was about. */
+  #holding = "";
+
   constructor(opened: Opened, onAnswer: () => void) {
     this.#opened = opened;
     this.#onAnswer = onAnswer;
@@ -58,10 +75,22 @@ export class Questions {
   cancel(): void {
     this.#crossfilter.cancel();
     this.#ghosts.cancel();
+    this.#held.cancel();
+    this.#holding = "";
   }
 
   ask(selection: Selection): void {
     this.#crossfilter.ask(selection);
+  }
+
+  /** A hand is on a column's brush. It comes and goes; what the server has built for this view and these other brushes, it keeps. */
+  hold(column: string): void {
+    if (!this.#opened() || !state.view.value || !state.stats.value) return;
+    const { request } = this.#question(withBrush(state.selection.value, column, null), "");
+    const holding = JSON.stringify([column, state.stats.value.data_version, request]);
+    if (holding === this.#holding) return;
+    this.#holding = holding;
+    this.#held.ask(column);
   }
 
   /** Everything anew: the view, the columns or the data have changed. */
@@ -72,12 +101,24 @@ export class Questions {
   }
 
   async #ask(selection: Selection, signal: AbortSignal, client: string): Promise<CrossfilterAnswer> {
+    const { session, request } = this.#question(selection, client);
+    state.asking.value = true;
+    const since = performance.now();
+    try {
+      const answer = await session.dataset.crossfilter(request, signal);
+      state.answeredMs.value = performance.now() - since;
+      return answer;
+    } finally {
+      state.asking.value = false;
+    }
+  }
+
+  /** @throws DOMException `AbortError` when nothing is open. */
+  #question(selection: Selection, client: string): { session: Session; request: CrossfilterRequest } {
     const session = this.#opened();
     const { value: view } = state.view;
     const { value: stats } = state.stats;
     if (!session || !view || !stats) throw new DOMException("nothing is open", "AbortError");
-    state.asking.value = true;
-    const since = performance.now();
     const columns: (string | ColumnRequest)[] = state.charts.value
       .filter(({ open }) => open)
       .map(({ column, kind, scale, search }): ColumnRequest =>
@@ -85,16 +126,8 @@ export class Questions {
       );
     if (stats.by) columns.unshift({ column: stats.by });
     const filter = areaFilter(selection);
-    try {
-      const answer = await session.dataset.crossfilter(
-        { bbox: view.bounds, zoom: view.zoom, brushes: brushesForServer(selection), columns, client, by: stats.by ?? "none", ...(filter ? { filter } : {}) },
-        signal,
-      );
-      state.answeredMs.value = performance.now() - since;
-      return answer;
-    } finally {
-      state.asking.value = false;
-    }
+    const request = { bbox: view.bounds, zoom: view.zoom, brushes: brushesForServer(selection), columns, client, by: stats.by ?? "none", ...(filter ? { filter } : {}) };
+    return { session, request };
   }
 
   #answered(answer: CrossfilterAnswer, selection: Selection): void {

@@ -146,6 +146,8 @@ export interface CrossfilterRequest {
   readonly filter?: string;
   readonly by?: string;
   readonly client?: string;
+  /** The column whose brush is about to be dragged: behind its answer the server builds what answers the steps of the drag. */
+  readonly active?: string;
 }
 
 export interface ColumnRequest {

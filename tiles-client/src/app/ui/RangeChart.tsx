@@ -90,6 +90,7 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
     const kind = !brush ? "new" : Math.abs(at - brush[0]) < GRIP ? "lo" : Math.abs(at - brush[1]) < GRIP ? "hi" : at > brush[0] && at < brush[1] ? "move" : "new";
     drag.current = { kind, from: at, brush: brush ?? [at, at], given: given?.kind === "range" ? given : null, box: surface.current?.getBoundingClientRect() ?? null };
     controller.settle();
+    controller.hold(column.name);
     hoverBin.value = null;
   };
 
@@ -198,6 +199,7 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
                 aria-valuemax={100}
                 aria-valuenow={Math.round(100 * at)}
                 aria-valuetext={describe(at)}
+                onFocus={() => controller.hold(column.name)}
                 onKeyDown={(event) => nudge(end, event)}
                 onBlur={() => controller.settle()}
               />
