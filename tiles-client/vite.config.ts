@@ -3,6 +3,10 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   base: "/ui/",
+  experimental: {
+    // Markup names files from the root, which the server changes to where it is; scripts and styles name them from where they are.
+    renderBuiltUrl: (_, { hostType }) => (hostType === "html" ? undefined : { relative: true }),
+  },
   build: {
     outDir: "dist",
     emptyOutDir: true,

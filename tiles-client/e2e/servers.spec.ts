@@ -1,10 +1,10 @@
-/** The dashboard on other servers: one that wants a key, one whose data grows, one that has archives only, one with strays at (0, 0). */
+/** The dashboard on other servers: one that wants a key, one whose data grows, one under a path of its own, one that has archives only, one with strays at (0, 0). */
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "../src/core/index.js";
-import { expect, test, type Dashboard } from "./fixture.js";
+import { expect, rgbAt, screenOf, test, type Dashboard } from "./fixture.js";
 import { pointillist, serve, type Server } from "./serving.js";
 
 let folder = "";
@@ -123,6 +123,57 @@ test("rows that are appended show up by themselves: their tiles, the total, the 
   await expect(page.locator(".legend li", { hasText: "c" }).locator(".value-count")).toHaveText("40");
   await expect.poll(() => total(dashboard)).toBe("1,790");
   expect(page.url()).toContain("at=2.6/45/-55");
+});
+
+test("under a path of its own everything is asked for there: map, histograms, changes, exports, the plain page", async ({ dashboard }) => {
+  const { page } = dashboard;
+  dataset("under", around(2.3, 48.8, 900, "a") + around(-74, 40.7, 600, "b"));
+  pointillist(folder, "prewarm", "under", "--max-zoom", "3", "--backend", "cpu", "-o", "before.pmtiles");
+  const server = await started("under", "before.pmtiles", "--route-prefix", "/maps/tiles");
+  const outside: string[] = [];
+  const refused: string[] = [];
+  page.on("request", (request) => {
+    const { protocol, pathname } = new URL(request.url());
+    if (protocol === "http:" && !pathname.startsWith("/maps/tiles/")) outside.push(pathname);
+  });
+  page.on("response", (response) => void (response.status() >= 400 && refused.push(`${response.status()} ${response.url()}`)));
+  dashboard.origins.push(server.url);
+  await page.goto(`${server.url}/maps/tiles/ui/leaflet.html?d=under`);
+  await expect(page.locator("#legend strong")).toHaveText("1,500");
+  await expect(page.locator(".leaflet-tile-loaded").first()).toBeAttached();
+
+  await openAt(dashboard, server, "maps/tiles/#d=under&at=2.6/45/-55&markers=0");
+  await expect.poll(() => total(dashboard)).toBe("1,500");
+  await page.waitForFunction(() => (window.pointillist?.map as { loaded(): boolean }).loaded());
+  const asked = (part: string): boolean => dashboard.requests.some((request) => request.includes(part));
+  for (const part of ["/ui/basemap.json", "/ui/assets/maplibre-gl-worker.mjs", "/under/stats", ".npy", "/under/crossfilter"]) expect(asked(part), part).toBe(true);
+  // Land is drawn by the worker, names and points above it.
+  const image = await dashboard.pixels();
+  const at = await screenOf(page, -100, 50);
+  expect(rgbAt(image, ...at)).not.toEqual(rgbAt(image, ...(await screenOf(page, -40, 40))));
+
+  const grip = page.getByRole("slider", { name: "Size, from" });
+  await grip.focus();
+  await page.keyboard.press("Shift+ArrowRight");
+  await expect.poll(() => total(dashboard)).not.toBe("1,500");
+  await page.getByRole("button", { name: "Export" }).click();
+  const href = (await page.getByRole("link", { name: "CSV" }).last().getAttribute("href")) ?? "";
+  expect(href).toMatch(/^\/maps\/tiles\/under\/points/);
+  const lines = (await (await fetch(`${server.url}${href}`)).text()).trim().split("\n");
+  await expect.poll(() => total(dashboard)).toBe((lines.length - 1).toLocaleString("en-US"));
+  await page.getByRole("button", { name: "Clear all filters" }).click();
+
+  writeFileSync(join(folder, "more.csv"), `lon,lat,kind,size\n${around(-74, 40.7, 250, "b")}`);
+  pointillist(folder, "append", "under", "more.csv");
+  server.reload();
+  await expect(page.locator(".notice")).toHaveText("250 points more");
+  await expect.poll(() => total(dashboard)).toBe("1,750");
+
+  await page.getByLabel("Dataset", { exact: true }).selectOption("before");
+  await expect(page.locator(".facts")).toContainText("/maps/tiles/before/{z}/{x}/{y}.png");
+  await expect.poll(() => asked("/maps/tiles/before/")).toBe(true);
+  expect(outside).toEqual([]);
+  expect(refused).toEqual([]);
 });
 
 test("a server with archives only shows them as maps with what they say of themselves", async ({ dashboard }) => {

@@ -5,6 +5,7 @@
  */
 
 import type { LayerSpecification, StyleSpecification } from "maplibre-gl";
+import { SERVER } from "../pages/server.js";
 import type { Theme } from "./state.js";
 
 const INK: Record<Theme, { sea: string; land: string; border: string; area: string; name: string }> = {
@@ -22,7 +23,7 @@ export function offlineStyle(theme: Theme): StyleSpecification {
   return {
     version: 8,
     sources: {
-      world: { type: "geojson", data: `${import.meta.env.BASE_URL}basemap.json`, maxzoom: 8, buffer: 16, tolerance: 0.3, attribution: "Natural Earth" },
+      world: { type: "geojson", data: `${SERVER}/ui/basemap.json`, maxzoom: 8, buffer: 16, tolerance: 0.3, attribution: "Natural Earth" },
     },
     layers: [
       { id: "sea", type: "background", paint: { "background-color": ink.sea } },

@@ -20,6 +20,7 @@ import {
   type Style,
   type ViewState,
 } from "../core/index.js";
+import { SERVER } from "../pages/server.js";
 import { AddressBar, chartsFrom, lookFrom, measureFrom, measureToText, settingsOf } from "./address.js";
 import { openArchive } from "./archive.js";
 import { Changes, type Change } from "./changes.js";
@@ -39,7 +40,7 @@ const NOTHING_REMEMBERED: ViewState = { camera: null, selection: EVERYTHING, set
 
 export class Controller {
   /** The page's own server, with the key of the page's own address. */
-  readonly #client = new Client("", new URLSearchParams(location.search).get("key"));
+  readonly #client = new Client(SERVER, new URLSearchParams(location.search).get("key"));
   #map: MapView | null = null;
   #session: Session | null = null;
   readonly #opened = (): Session | null => this.#session;

@@ -5,6 +5,7 @@
 
 import L from "leaflet";
 import { Client, queryString } from "../core/index.js";
+import { SERVER } from "./server.js";
 
 const query = new URLSearchParams(location.search);
 const legend = document.getElementById("legend") as HTMLElement;
@@ -15,7 +16,7 @@ show().catch((error: unknown) => {
 
 async function show(): Promise<void> {
   const key = query.get("key");
-  const client = new Client("", key);
+  const client = new Client(SERVER, key);
   const { datasets } = await client.catalog();
   const name = query.get("d") ?? datasets[0]?.name;
   if (name === undefined) throw new Error("this server has no datasets");
@@ -25,7 +26,7 @@ async function show(): Promise<void> {
 
   const map = L.map("map", { preferCanvas: true, fadeAnimation: false, maxBounds: [[-90, -200], [90, 200]] });
   map.fitBounds([[south, west], [north, east]]);
-  const land: GeoJSON.FeatureCollection = await (await fetch(`${import.meta.env.BASE_URL}basemap.json`)).json();
+  const land: GeoJSON.FeatureCollection = await (await fetch(`${SERVER}/ui/basemap.json`)).json();
   // Leaflet draws shapes above tiles unless they have a pane below.
   map.createPane("land").style.zIndex = "100";
   L.geoJSON(land, {
@@ -38,7 +39,7 @@ async function show(): Promise<void> {
   }).addTo(map);
 
   // These lines are the point: tiles like any other tiles.
-  L.tileLayer(`/${encodeURIComponent(name)}/{z}/{x}/{y}{r}.png${queryString({ filter, v: stats.data_version, key: key ?? undefined })}`, {
+  L.tileLayer(`${SERVER}/${encodeURIComponent(name)}/{z}/{x}/{y}{r}.png${queryString({ filter, v: stats.data_version, key: key ?? undefined })}`, {
     minZoom: stats.zooms.min,
     maxZoom: Math.min(22, stats.zooms.max),
     noWrap: true,

@@ -1,5 +1,6 @@
 /** What an archive says of itself, in place of charts: its tiles are pictures, with no points behind them. */
 
+import { SERVER } from "../../pages/server.js";
 import { isPicture } from "../archive.js";
 import type { OpenArchive } from "../state.js";
 
@@ -12,7 +13,7 @@ export function Archive({ archive: { entry, about } }: { archive: OpenArchive })
     ["Zoom levels", `${entry.minzoom} to ${entry.maxzoom}`],
     ["Bounds", `${place(south, "S", "N")}, ${place(west, "W", "E")} to ${place(north, "S", "N")}, ${place(east, "W", "E")}`],
     ["Source", about.attribution?.replace(/<[^>]*>/g, "")],
-    ["Address", `/${entry.name}/{z}/{x}/{y}.${entry.format}`],
+    ["Address", `${SERVER}/${entry.name}/{z}/{x}/{y}.${entry.format}`],
   ];
   return (
     <>
