@@ -1,6 +1,6 @@
-/** The dashboard on other servers: one that wants a key, one whose data grows, one under a path of its own, one that has archives only, one with strays at (0, 0). */
+/** The dashboard on other servers: one that wants a key, one whose data grows, one under a path of its own, one with a stuck dataset, one that has archives only, one with strays at (0, 0). */
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "../src/core/index.js";
@@ -174,6 +174,77 @@ test("under a path of its own everything is asked for there: map, histograms, ch
   await expect.poll(() => asked("/maps/tiles/before/")).toBe(true);
   expect(outside).toEqual([]);
   expect(refused).toEqual([]);
+});
+
+test("a dataset that is stuck is restarted by an admin, from beside its failure, and by nobody else", async ({ dashboard }) => {
+  const { page } = dashboard;
+  dataset("stuck", around(2.3, 48.8, 800, "a") + around(-3.7, 40.4, 400, "b"));
+  const keys = ["reader", "operator"].map((name) => {
+    const [, key = "", hash = ""] = /key:\s+(\S+)\s+sha256:\s+(\S+)/.exec(pointillist(folder, "config", "key")) ?? [];
+    return { key, line: `    - {name: ${name}, sha256: ${hash}${name === "operator" ? ", role: admin" : ""}}\n` };
+  });
+  const [reader, operator] = keys.map(({ key }) => key);
+  writeFileSync(join(folder, "admin.yaml"), `access:\n  anonymous: none\n  keys:\n${keys.map(({ line }) => line).join("")}`);
+  const server = await started("stuck", "--config", "admin.yaml", "--admin-listen", "127.0.0.1:0");
+  await expect.poll(() => server.said()).toMatch(/admin on \S+\n/);
+  const admin = /admin on (\S+)/.exec(server.said())?.[1] ?? "";
+  const answers: string[] = [];
+  page.on("response", (response) => {
+    const { pathname } = new URL(response.url());
+    if (pathname.startsWith("/admin")) answers.push(`${response.status()} ${response.request().method()} ${pathname}`);
+  });
+  const restart = page.getByRole("button", { name: "Restart" });
+  const file = join(folder, "stuck/parts/00000/hot.arrow");
+  const bytes = readFileSync(file);
+  /** Writes over the file in place, and waits until the server has seen that it is another. */
+  const written = async (content: Buffer): Promise<void> => {
+    writeFileSync(file, content);
+    await expect.poll(async () => (await fetch(`${server.url}/stuck/crossfilter?key=${operator}`, { method: "POST", body: "{}" })).status).toBe(503);
+  };
+  const fails = async (key: string | undefined): Promise<void> => {
+    await openAt(dashboard, server, `?key=${key}#at=3/45/0&markers=0&b.size=10..40`);
+    await expect(page.getByRole("alert")).toContainText("(503)");
+    await dashboard.idle();
+  };
+  dashboard.expectErrors.push(/status of (401|403|404|422|503)/);
+  await openAt(dashboard, server, `?key=${operator}#at=3/45/0&markers=0&b.size=10..40`);
+  await expect.poll(() => total(dashboard)).not.toBe("…");
+  const selected = await total(dashboard);
+  expect(answers, "nobody is asked while all is well").toEqual([]);
+
+  await written(bytes);
+  await fails(operator);
+  await expect.poll(() => answers).toEqual(["404 GET /admin/datasets"]);
+  await expect(restart, "the public listener has no /admin").toHaveCount(0);
+  // As a proxy does that has both listeners under one address.
+  await page.route("**/admin/**", async (route) => route.fulfill({ response: await route.fetch({ url: admin + new URL(route.request().url()).pathname }) }));
+  await page.goto("about:blank");
+  await fails(reader);
+  await expect.poll(() => answers.at(-1)).toBe("403 GET /admin/datasets");
+  await expect(restart).toHaveCount(0);
+  await page.goto("about:blank");
+  await fails(operator);
+  await expect(restart).toBeVisible();
+  await restart.click();
+  await expect(page.locator(".notice")).toHaveText("stuck has been restarted");
+  await expect.poll(() => total(dashboard)).toBe(selected);
+  await expect(page.getByRole("alert")).toHaveCount(0);
+  expect(page.url()).toContain("at=3/45/0");
+  expect(answers.slice(-2)).toEqual(["200 GET /admin/datasets", "200 POST /admin/datasets/stuck/restart"]);
+
+  // What is really damaged is not opened, and the server says why.
+  const damaged = Buffer.from(bytes);
+  const middle = damaged.length >> 1;
+  damaged[middle] = (damaged[middle] ?? 0) ^ 0x55;
+  await written(damaged);
+  await page.goto("about:blank");
+  await fails(operator);
+  await restart.click();
+  await expect(page.getByRole("alert")).toContainText("“stuck” could not be restarted");
+  await expect(page.getByRole("alert")).toContainText("hot.arrow");
+  writeFileSync(file, bytes);
+  await page.getByRole("button", { name: "Try again" }).click();
+  await expect.poll(() => total(dashboard)).toBe(selected);
 });
 
 test("a server with archives only shows them as maps with what they say of themselves", async ({ dashboard }) => {

@@ -9,6 +9,8 @@ const START_TIMEOUT_MS = 120_000;
 
 export interface Server {
   readonly url: string;
+  /** What it has printed so far, line by line. */
+  said(): string;
   /** Reads its configuration and datasets again. */
   reload(): void;
   stop(): void;
@@ -32,8 +34,8 @@ export function pointillist(folder: string, ...args: string[]): string {
 /** Serves on a free port of this machine. */
 export async function serve(folder: string, ...args: string[]): Promise<Server> {
   const server = spawn(findBinary(), ["serve", ...args, "--listen", "127.0.0.1:0", "--backend", "cpu"], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
+  let said = "";
   const url = await new Promise<string>((resolve, reject) => {
-    let said = "";
     const timer = setTimeout(() => reject(new Error(`the server did not say its address in time; it said:\n${said}`)), START_TIMEOUT_MS);
     const listen = (chunk: Buffer): void => {
       said += chunk.toString();
@@ -48,6 +50,7 @@ export async function serve(folder: string, ...args: string[]): Promise<Server> 
   });
   return {
     url,
+    said: () => said,
     reload: () => void server.kill("SIGHUP"),
     stop() {
       server.removeAllListeners("exit");

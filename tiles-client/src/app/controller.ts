@@ -31,6 +31,7 @@ import type { MapView } from "./map.js";
 import { Pointer } from "./pointer.js";
 import { attempt, failed } from "./problems.js";
 import { Questions } from "./questions.js";
+import { Restart } from "./restart.js";
 import type { Session } from "./session.js";
 import { Singles } from "./singles.js";
 import * as state from "./state.js";
@@ -49,12 +50,15 @@ export class Controller {
   readonly #questions = new Questions(this.#opened, () => this.#singles.decide(this.#map));
   readonly #changes = new Changes((change) => void this.#changed(change));
   readonly pointer = new Pointer(this.#opened);
+  /** The dataset that is shown, or was to be; null for none. */
+  #name: string | null = null;
   /** How often something was opened: an answer to an earlier wish comes too late. */
   #openings = 0;
   #isOpening = true;
 
   async start(map: MapView): Promise<void> {
     this.#map = map;
+    new Restart(this.#client, () => this.#name, (name) => this.#openAsIs(name));
     window.addEventListener("hashchange", ({ newURL }) => this.#fromAddress(new URL(newURL).hash));
     await attempt("the server's datasets could not be listed", async () => {
       const { datasets, archives = [] } = await this.#client.catalog();
@@ -85,6 +89,7 @@ export class Controller {
     this.#isOpening = true;
     const isLate = (): boolean => opening !== this.#openings;
     const archive = state.archives.value.find((entry) => entry.name === name);
+    this.#name = archive ? null : name;
     if (archive) await attempt(`the archive “${name}” could not be opened`, () => openArchive(this.#client, archive, remembered.camera, this.#map, isLate));
     else await attempt(`the dataset “${name}” could not be opened`, () => this.#openDataset(name, remembered, version, isLate));
     if (isLate()) return;
@@ -155,9 +160,8 @@ export class Controller {
       const more = after.rows - before.rows;
       const news = more > 0 ? `${format.count(more)} ${more === 1 ? "point" : "points"} more` : "The data has changed";
       if (!hasSameShape(before, after)) {
-        // Other planes or other charts: all of it anew, from where it is.
-        this.#address.writeNow(state.selection.value, settingsOf(before));
-        await this.open(after.name, "keep", version);
+        // Other planes or other charts.
+        await this.#openAsIs(after.name, version);
       } else {
         state.stats.value = after;
         session.tiles.changed(version, isStale);
@@ -165,6 +169,13 @@ export class Controller {
       }
       state.notice.value = news;
     });
+  }
+
+  /** All of it anew, from where it is. */
+  async #openAsIs(name: string, version?: string): Promise<void> {
+    const { value: stats } = state.stats;
+    if (stats) this.#address.writeNow(state.selection.value, settingsOf(stats));
+    await this.open(name, "keep", version);
   }
 
   /** Another column makes the categories, or none does; everything else stays, but for what was hidden of the old ones. */

@@ -12,7 +12,7 @@ export function failed(title: string, error: unknown, retry: (() => void) | null
         retry();
       }
     : null;
-  state.problem.value = { title: title.charAt(0).toUpperCase() + title.slice(1), detail: messageOf(error), retry: again };
+  state.problem.value = { title: title.charAt(0).toUpperCase() + title.slice(1), detail: messageOf(error), retry: again, ...(error instanceof RequestError ? { status: error.status } : {}) };
 }
 
 /** Does something that may fail, and can then be tried again. */

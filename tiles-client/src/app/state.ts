@@ -95,6 +95,10 @@ export interface Problem {
   readonly title: string;
   readonly detail: string;
   readonly retry: (() => void) | null;
+  /** Of the server's answer, where one is what failed. */
+  readonly status?: number;
+  /** Has the server open the dataset once more, where it lets us. */
+  readonly restart?: () => void;
 }
 
 export const datasets = signal<readonly DatasetEntry[]>([]);

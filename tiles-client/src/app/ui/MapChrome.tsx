@@ -128,6 +128,11 @@ export function ProblemBanner() {
           Try again
         </button>
       )}
+      {problem.restart && (
+        <button type="button" class="text-button" title="The server opens the dataset once more" onClick={problem.restart}>
+          Restart
+        </button>
+      )}
       <IconButton icon="close" label="Dismiss" onClick={() => (state.problem.value = null)} />
     </div>
   );
