@@ -105,6 +105,8 @@ def main():
 
         def fetch(tile):
             with urllib.request.urlopen(f"{arguments.server}/{manifest['name']}/{ZOOM}/{tile[0]}/{tile[1]}.npy?filter={text}") as answer:
+                if "server-timing" not in answer.headers:
+                    sys.exit("the server has counted these tiles before: start another one")
                 stages = re.findall(r"(?:queue|count);dur=([\d.]+)", answer.headers["server-timing"])
                 return answer.read(), sum(map(float, stages))
 
