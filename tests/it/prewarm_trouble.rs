@@ -181,7 +181,7 @@ fn live_traffic_goes_first() {
 
     // A quiet server costs nothing but the looks, and one that goes leaves nobody to yield to.
     let output = path("alone.pmtiles");
-    let arguments = ["--max-zoom", "10", "-o", output.to_str().unwrap(), "--yield-to", &format!("{}/", served.base)];
+    let arguments = ["--max-zoom", "16", "-o", output.to_str().unwrap(), "--yield-to", &format!("{}/", served.base)];
     let child = under_way(&sample, &arguments, &path(".alone.pmtiles.prewarm"), 1);
     let address = served.base.clone();
     drop(served);
