@@ -26,7 +26,7 @@ ZOOMS = [4, 8, 12, 14]
 class Served:
     def __init__(self, binary, dataset, budget):
         command = [binary, "serve", dataset, "--listen", "127.0.0.1:0", "--backend", "cpu", "--preview-budget", budget]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.base = self.process.stdout.readline().split()[-1]
 
     def get(self, path):

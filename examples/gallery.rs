@@ -68,7 +68,7 @@ const PICTURES: [Picture; 16] = [
     Picture { file: "fires-eq_hist", dataset: "fires", corner: AFRICA, style: &[DARK, ("cmap", "plasma"), ("spread", "1")] },
     Picture { file: "fires-log", dataset: "fires", corner: AFRICA, style: &[DARK, ("cmap", "plasma"), ("spread", "1"), ("how", "log")] },
     Picture { file: "fires-cbrt", dataset: "fires", corner: AFRICA, style: &[DARK, ("cmap", "plasma"), ("spread", "1"), ("how", "cbrt")] },
-    Picture { file: "fires-linear", dataset: "fires", corner: AFRICA, style: &[DARK, ("cmap", "plasma"), ("spread", "1"), ("how", "linear")] },
+    Picture { file: "fires-linear", dataset: "fires", corner: AFRICA, style: &[DARK, ("cmap", "plasma"), ("spread", "1"), ("how", "linear"), ("span", "1,20")] },
 ];
 
 fn main() -> anyhow::Result<()> {

@@ -140,7 +140,7 @@ def found(polygon, x, y):
 class Served:
     def __init__(self, binary, folder):
         self.process = subprocess.Popen(
-            [binary, "serve", folder, "--backend", "cpu", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
+            [binary, "serve", folder, "--backend", "cpu", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.base = self.process.stdout.readline().strip().removeprefix("listening on ")
         self.name = json.loads((folder / "dataset.json").read_text())["name"]
 

@@ -202,3 +202,29 @@ impl CellBox {
         CellBox { first, end, mean, channel, error }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: one point of another category stays what it is. Method: a red pixel among 60,000 of as many blues.
+    #[test]
+    fn a_rare_colour_keeps_a_place_of_its_own() {
+        let blue = |i: u32| [(i % 97) as u8, (i % 89) as u8, 150 + (i % 101) as u8, 40 + (i % 211) as u8];
+        let red = [250, 10, 10, 255];
+        let pixels: Vec<[u8; 4]> = (0..60_000).map(blue).chain([red]).collect();
+        let palette = Palette::of(&pixels);
+        assert_eq!(palette.colors.len(), COLORS_MAX - 1);
+        let place = palette.places[usize::from(palette.cells[60_000])];
+        assert_eq!(palette.colors[usize::from(place)], red);
+    }
+
+    #[test]
+    fn as_many_colours_as_places_stay_exact() {
+        let pixels: Vec<[u8; 4]> = (0..255u32).map(|i| [i as u8, 255 - i as u8, (i * 7) as u8, 1 + (i % 255) as u8]).collect();
+        let palette = Palette::of(&[&pixels[..], &[[9, 9, 9, 0]]].concat());
+        assert_eq!(palette.cells[255], TRANSPARENT);
+        let back: Vec<[u8; 4]> = palette.cells[..255].iter().map(|&cell| palette.colors[usize::from(palette.places[usize::from(cell)])]).collect();
+        assert_eq!(back, pixels);
+    }
+}

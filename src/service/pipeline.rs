@@ -4,6 +4,7 @@
 
 use super::cache::{ByteLru, CacheStats, Oversized};
 use super::memo::Memo;
+use super::mosaic::{around, pixel_zoom, stitched_counts, tiles_within};
 use super::packed::{PackedGrid, PackedValues};
 use super::preview::{Pace, cells};
 use super::tile::{Content, Scale, StageTimes, Tile, TileQuality, TileRequest};
@@ -407,7 +408,7 @@ impl Pipeline {
     /// The counts of a tile at its scale; `None` without points.
     fn counts(&self, view: &View, tile: TileId, scale: Scale, cancel: &Cancel) -> Result<Option<CountGrid>, ServiceError> {
         let grids = self.grids(view, &tiles_within(tile, scale.zooms()), cancel)?;
-        Ok(stitched(grids))
+        Ok(stitched_counts(grids))
     }
 
     /// The counts of a tile, each point spread over the pixels around it, also from beyond the tile's border.
@@ -424,49 +425,10 @@ impl Pipeline {
         let tiles: Vec<TileId> = around.iter().flatten().flatten().flat_map(|tile| tiles_within(*tile, scale.zooms())).collect();
         let mut grids = self.grids(view, &tiles, cancel)?.into_iter();
         let per_tile = 1 << (2 * scale.zooms());
-        let around = around.map(|row| row.map(|tile| tile.and_then(|_| stitched(grids.by_ref().take(per_tile).collect()))));
+        let around = around.map(|row| row.map(|tile| tile.and_then(|_| stitched_counts(grids.by_ref().take(per_tile).collect()))));
         let borrowed = around.each_ref().map(|row| row.each_ref().map(Option::as_ref));
         Ok(halo(borrowed, radius).map(|padded| spread(&padded, radius)).filter(|grid| !grid.is_empty()))
     }
-}
-
-/// The zoom whose 256-pixel tiles have the pixels of this one.
-pub fn pixel_zoom(tile: TileId, scale: Scale) -> Zoom {
-    Zoom::new(tile.z() + scale.zooms()).expect("zooms are served up to two above the deepest")
-}
-
-/// A tile and its eight neighbours, row 0 north; none beyond the poles.
-pub(super) fn around(tile: TileId) -> [[Option<TileId>; 3]; 3] {
-    [-1, 0, 1].map(|dy| [-1, 0, 1].map(|dx| tile.neighbour(dx, dy)))
-}
-
-/// The tiles so many zooms deeper inside of a tile, row by row.
-pub(super) fn tiles_within(tile: TileId, zooms: u8) -> Vec<TileId> {
-    let side = 1u32 << zooms;
-    let at = |row: u32, column: u32| TileId::new(tile.z() + zooms, (tile.x() << zooms) + column, (tile.y() << zooms) + row);
-    (0..side * side).map(|i| at(i / side, i % side).expect("zooms are served up to two above the deepest")).collect()
-}
-
-/// The grids of a square of tiles, row by row, as one. `None` if all are empty.
-fn stitched(mut grids: Vec<Option<CountGrid>>) -> Option<CountGrid> {
-    if grids.len() == 1 {
-        return grids.pop().flatten();
-    }
-    let (categories, size) = grids.iter().flatten().map(|grid| (grid.categories, grid.size)).next()?;
-    let per_side = grids.len().isqrt();
-    let side = per_side * size;
-    let mut whole = CountGrid::zeros(categories, side);
-    for (i, grid) in grids.iter().enumerate() {
-        let Some(grid) = grid else { continue };
-        let (left, top) = (i % per_side * size, i / per_side * size);
-        for category in 0..categories {
-            for (row, counts) in grid.plane(category).chunks_exact(size).enumerate() {
-                let at = (category * side + top + row) * side + left;
-                whole.counts[at..][..size].copy_from_slice(counts);
-            }
-        }
-    }
-    Some(whole)
 }
 
 /// A stage's time in the unit of headers and metrics.

@@ -2,7 +2,8 @@
 
 use super::{ServiceError, TRACE};
 use super::packed::PackedValues;
-use super::pipeline::{Explained, KeptGrid, Pipeline, pixel_zoom, tiles_within};
+use super::mosaic::{pixel_zoom, stitched_values, tiles_within};
+use super::pipeline::{Explained, KeptGrid, Pipeline};
 use super::preview::values;
 use super::tile::{Content, StageTimes, Tile, TileQuality, TileRequest};
 use super::view::View;
@@ -27,7 +28,7 @@ impl Pipeline {
         let TileRequest { view, tile, scale, content } = request;
         let pixels = scale.pixels();
         let started = Instant::now();
-        let grid = stitched(self.value_grids(view, aggregate, &tiles_within(*tile, scale.zooms()), cancel)?);
+        let grid = stitched_values(self.value_grids(view, aggregate, &tiles_within(*tile, scale.zooms()), cancel)?);
         let is_kept = grid.is_some();
         let (shader, quality, count) = match content {
             Content::Npy(_) => (None, TileQuality::Exact, started.elapsed()),
@@ -121,23 +122,4 @@ impl Pipeline {
         let legend = Legend::of_values(&view.style, of, &distribution, label);
         Ok(Explained::Values(legend, distribution, quality))
     }
-}
-
-/// The grids of a square of tiles, row by row, as one. `None` if all are empty.
-fn stitched(mut grids: Vec<Option<ValueGrid>>) -> Option<ValueGrid> {
-    if grids.len() == 1 {
-        return grids.pop().flatten();
-    }
-    let size = grids.iter().flatten().map(|grid| grid.size).next()?;
-    let per_side = grids.len().isqrt();
-    let side = per_side * size;
-    let mut whole = ValueGrid::empty(side);
-    for (i, grid) in grids.iter().enumerate() {
-        let Some(grid) = grid else { continue };
-        let (left, top) = (i % per_side * size, i / per_side * size);
-        for (row, values) in grid.values.chunks_exact(size).enumerate() {
-            whole.values[(top + row) * side + left..][..size].copy_from_slice(values);
-        }
-    }
-    Some(whole)
 }

@@ -3,6 +3,7 @@
 use crate::served::{Got, PROGRAM, RADIOS, Row, Sample, Served};
 use pointillist::engine::{CountGrid, Distribution};
 use pointillist::shade::{Category, CategoryKind, Shader, Style, halo, spread};
+use pointillist::world::{TileId, Zoom};
 use std::collections::HashMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -89,6 +90,51 @@ fn a_mosaic_of_tiles_is_one_big_canvas() {
         let differing = image.iter().zip(&expected).filter(|(ours, theirs)| ours != theirs).count();
         assert_eq!(differing, 0, "pixels differ: {what}");
         assert!(image.iter().filter(|pixel| pixel[3] > 0).count() > 500, "something is drawn: {what}");
+    }
+}
+
+/// Goal: one scale for spread counts at a deep zoom too, where it is a sample's, and the legend tells it. Method: a window of 2 by 2 tiles
+/// around the most points is one image of points counted by brute force, spread, and shaded by the legend's own distribution.
+#[test]
+fn spread_tiles_of_a_deep_zoom_go_by_the_legends_distribution() {
+    const ZOOM: u8 = 7;
+    let sample = Sample::new(4000);
+    let served = Served::start(&sample.dataset(), &[]);
+    let densest = sample.rows.iter().map(|row| TileId::containing(row.at, Zoom::new(ZOOM).unwrap()));
+    let mut points: HashMap<(u32, u32), usize> = HashMap::new();
+    densest.for_each(|tile| *points.entry((tile.x(), tile.y())).or_default() += 1);
+    let (&(x, y), _) = points.iter().max_by_key(|&(tile, points)| (points, *tile)).unwrap();
+    for query in ["how=eq_hist&spread=2", "how=cbrt&spread=5&cmap=fire", "spread=auto&min_alpha=90"] {
+        let legend = served.get(&format!("/towers/legend.json?zoom={ZOOM}&{query}"));
+        assert_eq!(legend.header("x-tile-quality"), "exact");
+        let legend = legend.json();
+        let radius = legend["spread_pixels"].as_u64().unwrap() as usize;
+        let numbers = |name: &str| legend["distribution"][name].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect::<Vec<_>>();
+        let pixels_by_count = numbers("counts").into_iter().map(|count| count as u32).zip(numbers("pixels")).collect();
+        // The window with a tile around it.
+        let (mut window, side) = (CountGrid::zeros(4, 1024), 1024);
+        for row in &sample.rows {
+            let pixel = |world: u32, tile: u32| ((world >> (24 - ZOOM)) as usize).wrapping_sub((tile as usize - 1) * 256);
+            let (column, line) = (pixel(row.at.x, x), pixel(row.at.y, y));
+            if column < side && line < side {
+                window.counts[(row.radio.unwrap_or(3) * side + line) * side + column] += 1;
+            }
+        }
+        let counts = spread(&halo([[None; 3], [None, Some(&window), None], [None; 3]], radius).unwrap(), radius);
+        let style = Style::parse(query.split('&').filter_map(|pair| pair.split_once('='))).unwrap();
+        let shader = Shader::new(&style, &categories(), &Distribution { pixels_by_count }).unwrap();
+        let image = shader.shade(&counts);
+        let expected = image.as_chunks::<4>().0;
+        let mut shown = 0;
+        for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+            let (tile, _) = served.get(&format!("/towers/{ZOOM}/{}/{}.png?{query}", x + dx, y + dy)).pixels();
+            for (line, pixels) in tile.chunks_exact(256).enumerate() {
+                let from = ((1 + dy as usize) * 256 + line) * side + (1 + dx as usize) * 256;
+                assert_eq!(pixels, &expected[from..from + 256], "{query}, tile {dx},{dy}, row {line}");
+                shown += pixels.iter().filter(|pixel| pixel[3] > 0).count();
+            }
+        }
+        assert!(shown > 300, "{shown} pixels");
     }
 }
 
