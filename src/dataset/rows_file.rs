@@ -5,7 +5,7 @@
 //! fetched.
 
 use super::DatasetError;
-use super::stored::{BlockCache, SparseFile, Wants};
+use super::stored::{BlockCache, StoredFile, Wants};
 use crate::store::Store;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
@@ -26,7 +26,7 @@ pub(super) struct RowsFile {
 enum Place {
     Local(File),
     Stored {
-        file: Arc<SparseFile>,
+        file: Arc<StoredFile>,
         store: Store,
         cache: Arc<BlockCache>,
         /// What last went wrong: Parquet's readers pass on no more than its text.
@@ -41,7 +41,7 @@ impl RowsFile {
         Ok(RowsFile { path: path.to_owned(), bytes, place: Arc::new(Place::Local(file)) })
     }
 
-    pub fn stored(file: Arc<SparseFile>, store: Store, cache: Arc<BlockCache>) -> RowsFile {
+    pub fn stored(file: Arc<StoredFile>, store: Store, cache: Arc<BlockCache>) -> RowsFile {
         let (path, bytes) = (PathBuf::from(format!("{}/{}", store.url(), file.name())), file.bytes());
         RowsFile { path, bytes, place: Arc::new(Place::Stored { file, store, cache, failure: Mutex::default() }) }
     }

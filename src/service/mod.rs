@@ -14,6 +14,7 @@
 //! must not know HTTP.
 
 mod cache;
+mod counts;
 mod digest;
 pub mod disk;
 mod error;

@@ -3,7 +3,8 @@
 use super::{ServiceError, TRACE};
 use super::packed::PackedValues;
 use super::mosaic::{pixel_zoom, stitched_values, tiles_within};
-use super::pipeline::{Explained, KeptGrid, Pipeline};
+use super::counts::KeptGrid;
+use super::pipeline::{Explained, Pipeline};
 use super::preview::values;
 use super::tile::{Content, StageTimes, Tile, TileQuality, TileRequest};
 use super::view::View;

@@ -1,33 +1,25 @@
 //! A local copy of what has been read of objects in a store, block by block, under a budget of disk space.
 //!
 //! ```text
-//! DIR/N/                        N = 0, 1, ...: the first that no other process has locked
-//! DIR/N/lock                    locked for as long as the process lives
-//! DIR/N/VERSION/NAME            a sparse file as long as the object; `/` of the object's name is `,` here
-//! DIR/N/VERSION/NAME.have       a byte per block: 1 where it is there
+//! DIR/N/                        this process' own place ([`super::place`])
+//! DIR/N/VERSION/...             the objects' copies ([`super::sparse`])
 //! ```
 //!
 //! Files are mapped, so that engines see arrays. What an array's bytes are is defined only where somebody *holds* them: [`BlockCache::hold`]
 //! fetches what is not there, and keeps it from being evicted until what it gives is dropped. Every block is compared with its checksum when it
 //! comes, and once more when a later process finds it.
 
-use super::super::held::HeldFile;
-use super::super::{DatasetError, mmap};
+use super::super::DatasetError;
+use super::place;
+use super::sparse::{BLOCK_BYTES, SparseFile};
 use crate::store::{Store, StoreError};
-use bytes::Bytes;
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use xxhash_rust::xxh3::xxh3_64;
-
-/// Bytes of a block. A tile's ranges are some kilobytes to megabytes: smaller blocks would cost more requests, larger ones more bytes beside
-/// what was asked for. Small in tests, so that little data has many.
-pub const BLOCK_BYTES: u64 = if cfg!(test) { 256 } else { 128 << 10 };
 
 /// Blocks of one request, 2 MiB: longer runs are split, so that they come at once.
 const RUN_BLOCKS: usize = 16;
@@ -37,9 +29,6 @@ const AWAY_FOR: Duration = Duration::from_secs(2);
 
 /// How much of the budget is used after an eviction, so that the next is not due at once.
 const EVICT_TO: f64 = 0.9;
-
-/// Processes that may share a folder.
-const PLACES_MAX: usize = 64;
 
 /// The cache of a process, for all its datasets in stores.
 pub struct BlockCache {
@@ -80,9 +69,9 @@ pub struct BlockStats {
 #[derive(Default)]
 struct State {
     files: HashMap<u64, Vec<Block>>,
-    open: HashMap<u64, Weak<SparseFile>>,
+    open: HashMap<u64, Weak<StoredFile>>,
     /// By version and name: a dataset that is opened twice has one local copy.
-    named: HashMap<(String, String), Weak<SparseFile>>,
+    named: HashMap<(String, String), Weak<StoredFile>>,
     next_file: u64,
     clock: u64,
     /// Of all blocks on disk.
@@ -110,24 +99,17 @@ enum Presence {
     Here,
 }
 
-/// The local copy of an object.
-pub struct SparseFile {
+/// An object in a store, of which blocks are here.
+pub struct StoredFile {
     id: u64,
     version: String,
-    /// Under the place of the dataset's version in the store.
-    name: String,
-    bytes: u64,
-    checksums: Vec<u64>,
-    file: File,
-    have: File,
-    map: Bytes,
-    held: HeldFile,
+    copy: SparseFile,
     cache: Arc<BlockCache>,
 }
 
 /// A block that a thread has taken on to bring.
 struct Claim {
-    file: Arc<SparseFile>,
+    file: Arc<StoredFile>,
     place: usize,
     /// An earlier process left it.
     is_found: bool,
@@ -136,18 +118,18 @@ struct Claim {
 /// Ranges of bytes that a piece of work is going to read.
 #[derive(Default)]
 pub struct Wants {
-    ranges: Vec<(Arc<SparseFile>, Range<u64>)>,
+    ranges: Vec<(Arc<StoredFile>, Range<u64>)>,
 }
 
 /// Says that the bytes are there, for as long as it lives.
 #[must_use = "what is not held may be evicted at any time"]
 #[derive(Default)]
 pub struct Held {
-    blocks: Vec<(Arc<SparseFile>, Range<usize>)>,
+    blocks: Vec<(Arc<StoredFile>, Range<usize>)>,
 }
 
 impl Wants {
-    pub fn add(&mut self, file: &Arc<SparseFile>, range: Range<u64>) {
+    pub fn add(&mut self, file: &Arc<StoredFile>, range: Range<u64>) {
         if !range.is_empty() {
             self.ranges.push((file.clone(), range));
         }
@@ -162,11 +144,8 @@ impl BlockCache {
     /// # Errors
     /// The folder cannot be made or written.
     pub fn open(folder: &Path, budget_bytes: u64) -> Result<Arc<BlockCache>, DatasetError> {
-        let (folder, lock) = (0..PLACES_MAX)
-            .map(|place| locked(&folder.join(place.to_string())))
-            .find_map(Result::transpose)
-            .unwrap_or_else(|| Err(DatasetError::Busy(folder.to_owned())))?;
-        let left = left_in(&folder)?;
+        let (folder, lock) = place::lock(folder)?;
+        let left = place::left_in(&folder)?;
         let state = State { bytes: left.values().sum(), left, ..State::default() };
         Ok(Arc::new(BlockCache {
             folder,
@@ -196,34 +175,24 @@ impl BlockCache {
     ///
     /// # Errors
     /// It cannot be made or mapped.
-    pub fn file(self: &Arc<Self>, version: &str, name: &str, bytes: u64, checksums: Vec<u64>) -> Result<Arc<SparseFile>, DatasetError> {
+    pub fn file(self: &Arc<Self>, version: &str, name: &str, bytes: u64, checksums: Vec<u64>) -> Result<Arc<StoredFile>, DatasetError> {
         let key = (version.to_owned(), name.to_owned());
-        if let Some(open) = self.lock().named.get(&key).and_then(Weak::upgrade) {
+        // To the end under the lock: of two at once each would make a copy over the same file, and evict what the other takes to be there.
+        let mut state = self.lock();
+        if let Some(open) = state.named.get(&key).and_then(Weak::upgrade) {
             return Ok(open);
         }
-        let folder = self.folder.join(version);
-        fs::create_dir_all(&folder).map_err(DatasetError::io("create", &folder))?;
-        let path = folder.join(name.replace('/', ","));
-        let have_path = folder.join(format!("{}.have", name.replace('/', ",")));
-        let open = |path: &Path| File::options().read(true).write(true).create(true).truncate(false).open(path);
-        let file = open(&path).map_err(DatasetError::io("create", &path))?;
-        let have = open(&have_path).map_err(DatasetError::io("create", &have_path))?;
-        file.set_len(bytes).map_err(DatasetError::io("write", &path))?;
-        have.set_len(checksums.len() as u64).map_err(DatasetError::io("write", &have_path))?;
-        let (map, held) = mmap::map(&path)?;
-        let found = fs::read(&have_path).map_err(DatasetError::io("read", &have_path))?;
-        let block = |&there: &u8| Block { presence: if there == 1 { Presence::Found } else { Presence::Absent }, holders: 0, used: 0 };
-        let blocks: Vec<Block> = found.iter().map(block).collect();
-        let mut state = self.lock();
+        let (copy, there) = SparseFile::open(&self.folder.join(version), name, bytes, checksums)?;
+        let presence = |&there: &bool| if there { Presence::Found } else { Presence::Absent };
+        let blocks: Vec<Block> = there.iter().map(|there| Block { presence: presence(there), holders: 0, used: 0 }).collect();
         let id = state.next_file;
         state.next_file += 1;
-        let found = blocks.iter().filter(|block| block.presence == Presence::Found).count() as u64 * BLOCK_BYTES;
+        let found = there.iter().filter(|&&there| there).count() as u64 * BLOCK_BYTES;
         if let Some(left) = state.left.get_mut(version) {
             *left = left.saturating_sub(found);
         }
         state.files.insert(id, blocks);
-        let (version, name) = key.clone();
-        let made = Arc::new(SparseFile { id, version, name, bytes, checksums, file, have, map, held, cache: self.clone() });
+        let made = Arc::new(StoredFile { id, version: version.to_owned(), copy, cache: self.clone() });
         state.open.insert(id, Arc::downgrade(&made));
         state.named.insert(key, Arc::downgrade(&made));
         Ok(made)
@@ -235,7 +204,7 @@ impl BlockCache {
     /// # Errors
     /// The store does not answer, or what it gives is not what it should be; or the disk is full.
     pub fn hold(&self, store: &Store, wants: &Wants) -> Result<Held, DatasetError> {
-        let blocks: Vec<(Arc<SparseFile>, Range<usize>)> =
+        let blocks: Vec<(Arc<StoredFile>, Range<usize>)> =
             wants.ranges.iter().map(|(file, range)| (file.clone(), file.blocks(range))).collect();
         let mut is_first = true;
         let held = Held { blocks };
@@ -294,7 +263,7 @@ impl BlockCache {
     /// Brings the claimed blocks: those of an earlier process where they are whole, the others from the store.
     fn fetch(&self, store: &Store, claims: &[Claim]) -> Result<(), DatasetError> {
         let missing = claims.iter().filter(|claim| !(claim.is_found && claim.file.is_whole(claim.place)));
-        let mut runs: Vec<(&SparseFile, Range<usize>)> = Vec::new();
+        let mut runs: Vec<(&StoredFile, Range<usize>)> = Vec::new();
         for Claim { file, place, .. } in missing {
             match runs.last_mut() {
                 Some((last, run)) if last.id == file.id && run.end == *place && run.len() < RUN_BLOCKS => run.end += 1,
@@ -305,7 +274,7 @@ impl BlockCache {
             return Ok(());
         }
         self.find_away(store)?;
-        let wanted: Vec<(&str, Range<u64>)> = runs.iter().map(|(file, run)| (file.name.as_str(), file.bytes_of(run))).collect();
+        let wanted: Vec<(&str, Range<u64>)> = runs.iter().map(|(file, run)| (file.name(), file.bytes_of(run))).collect();
         self.counters.requests.fetch_add(wanted.len() as u64, Ordering::Relaxed);
         let found = store.ranges(&wanted).inspect_err(|error| {
             self.counters.failures.fetch_add(1, Ordering::Relaxed);
@@ -316,7 +285,7 @@ impl BlockCache {
         self.lock().away.remove(store.url());
         for ((file, run), bytes) in runs.iter().zip(found) {
             self.counters.fetched_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-            file.write(store, run, &bytes)?;
+            file.write(store.url(), run, &bytes)?;
         }
         Ok(())
     }
@@ -351,7 +320,7 @@ impl BlockCache {
     /// Gives up the blocks that nobody holds and that were used longest ago, until there is room again.
     fn evict(&self) -> Result<(), DatasetError> {
         // Open for as long as the lock is held, which closing a file takes too.
-        let mut open_files: Vec<Arc<SparseFile>> = Vec::new();
+        let mut open_files: Vec<Arc<StoredFile>> = Vec::new();
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.bytes <= self.budget_bytes {
@@ -391,78 +360,21 @@ impl BlockCache {
     }
 }
 
-impl SparseFile {
-    /// The object's bytes. Those of blocks that nobody holds may be anything.
-    pub fn map(&self) -> &Bytes {
-        &self.map
-    }
-
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Whether somebody has read where there was nothing any more. That blocks are written is its way.
-    pub fn is_cut(&self) -> bool {
-        self.held.is_cut()
-    }
-
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Copies bytes that are held.
-    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
-        self.file.read_at(buffer, offset)
-    }
-
-    fn blocks(&self, bytes: &Range<u64>) -> Range<usize> {
-        (bytes.start / BLOCK_BYTES) as usize..bytes.end.min(self.bytes).div_ceil(BLOCK_BYTES) as usize
-    }
-
-    fn bytes_of(&self, blocks: &Range<usize>) -> Range<u64> {
-        blocks.start as u64 * BLOCK_BYTES..(blocks.end as u64 * BLOCK_BYTES).min(self.bytes)
-    }
-
-    /// Whether a block that an earlier process left is what it should be.
-    fn is_whole(&self, place: usize) -> bool {
-        let range = self.bytes_of(&(place..place + 1));
-        let mut bytes = vec![0; (range.end - range.start) as usize];
-        self.file.read_exact_at(&mut bytes, range.start).is_ok() && xxh3_64(&bytes) == self.checksums[place]
-    }
-
-    fn write(&self, store: &Store, run: &Range<usize>, bytes: &[u8]) -> Result<(), DatasetError> {
-        let place = self.bytes_of(run);
-        let url = || PathBuf::from(format!("{}/{}", store.url(), self.name));
-        if bytes.len() as u64 != place.end - place.start {
-            return Err(DatasetError::damaged(&url(), format!("{} bytes were asked for, and {} came", place.end - place.start, bytes.len())));
-        }
-        for (block, bytes) in run.clone().zip(bytes.chunks(BLOCK_BYTES as usize)) {
-            if xxh3_64(bytes) != self.checksums[block] {
-                return Err(DatasetError::damaged(&url(), format!("block {block} has another checksum than overview.json says")));
-            }
-        }
-        let failed = || DatasetError::io("write", Path::new(&self.name));
-        self.file.write_all_at(bytes, place.start).map_err(failed())?;
-        self.have.write_all_at(&vec![1; run.len()], run.start as u64).map_err(failed())
-    }
-
-    /// Gives a block's space back.
-    fn punch(&self, place: usize) -> Result<(), DatasetError> {
-        let range = self.bytes_of(&(place..place + 1));
-        self.have.write_all_at(&[0], place as u64).map_err(DatasetError::io("write", Path::new(&self.name)))?;
-        let mode = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
-        let punched = rustix::fs::fallocate(&self.file, mode, range.start, range.end - range.start);
-        punched.map_err(|error| DatasetError::io("free a block of", Path::new(&self.name))(error.into()))
-    }
-}
-
-impl std::fmt::Debug for SparseFile {
+impl std::fmt::Debug for StoredFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SparseFile").field("name", &self.name).field("bytes", &self.bytes).finish_non_exhaustive()
+        self.copy.fmt(f)
     }
 }
 
-impl Drop for SparseFile {
+impl Deref for StoredFile {
+    type Target = SparseFile;
+
+    fn deref(&self) -> &SparseFile {
+        &self.copy
+    }
+}
+
+impl Drop for StoredFile {
     fn drop(&mut self) {
         let mut state = self.cache.lock();
         state.open.remove(&self.id);
@@ -493,36 +405,11 @@ impl Drop for Held {
     }
 }
 
-/// Bytes of the blocks that earlier processes have left in a folder, by version.
-fn left_in(folder: &Path) -> Result<HashMap<String, u64>, DatasetError> {
-    let mut left = HashMap::new();
-    let entries = |folder: &Path| Ok::<_, DatasetError>(fs::read_dir(folder).map_err(DatasetError::io("read", folder))?.flatten());
-    for version in entries(folder)?.filter(|entry| entry.path().is_dir()) {
-        let mut blocks = 0;
-        for file in entries(&version.path())?.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "have")) {
-            let have = fs::read(&file).map_err(DatasetError::io("read", &file))?;
-            blocks += have.iter().filter(|&&there| there == 1).count() as u64;
-        }
-        left.insert(version.file_name().to_string_lossy().into_owned(), blocks * BLOCK_BYTES);
-    }
-    Ok(left)
-}
-
-/// Makes a folder and locks it; `None` where another process has it.
-fn locked(folder: &Path) -> Result<Option<(PathBuf, File)>, DatasetError> {
-    fs::create_dir_all(folder).map_err(DatasetError::io("create", folder))?;
-    let path = folder.join("lock");
-    let lock = File::create(&path).map_err(DatasetError::io("create", &path))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Some((folder.to_owned(), lock))),
-        Err(fs::TryLockError::WouldBlock) => Ok(None),
-        Err(fs::TryLockError::Error(error)) => Err(DatasetError::io("lock", &path)(error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::FileExt;
+    use xxhash_rust::xxh3::xxh3_64;
 
     /// An object of `blocks` blocks, each of its own bytes, in a store.
     fn object(store: &Store, name: &str, blocks: u8) -> Vec<u64> {
@@ -532,7 +419,7 @@ mod tests {
         checksums
     }
 
-    fn wants(file: &Arc<SparseFile>, blocks: Range<u64>) -> Wants {
+    fn wants(file: &Arc<StoredFile>, blocks: Range<u64>) -> Wants {
         let mut wants = Wants::default();
         wants.add(file, blocks.start * BLOCK_BYTES..blocks.end * BLOCK_BYTES);
         wants

@@ -13,9 +13,11 @@
 mod blocks;
 mod overview;
 mod part;
+mod place;
+mod sparse;
 mod upload;
 
-pub use blocks::{BlockCache, BlockStats, Held, SparseFile, Wants};
+pub use blocks::{BlockCache, BlockStats, Held, StoredFile, Wants};
 pub use overview::{Counted, Overview, Ranked};
 use overview::RANKS_FILE;
 pub use part::StoredPart;

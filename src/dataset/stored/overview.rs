@@ -6,7 +6,7 @@
 
 use super::super::fences::Fences;
 use super::super::{Dataset, DatasetError, Level, ipc};
-use super::blocks::BLOCK_BYTES;
+use super::sparse::BLOCK_BYTES;
 use crate::store::Store;
 use crate::world::Key;
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};

@@ -5,7 +5,7 @@ use super::super::manifest::{Manifest, PartInfo};
 use super::super::part::{Arrays, LevelArrays};
 use super::super::rows_file::RowsFile;
 use super::super::{BLOCK_POINTS, Blocks, ColumnId, ColumnKeys, DatasetError, KeyWidth, Part};
-use super::blocks::{BlockCache, SparseFile, Wants};
+use super::blocks::{BlockCache, StoredFile, Wants};
 use super::overview::{PartOverview, RANKS_FILE, Ranked};
 use crate::store::Store;
 use crate::world::Key;
@@ -19,10 +19,10 @@ use std::sync::Arc;
 /// Where the arrays lie.
 #[derive(Debug)]
 pub struct StoredPart {
-    hot: Arc<SparseFile>,
-    cells_file: Arc<SparseFile>,
-    levels_file: Arc<SparseFile>,
-    blocks_file: Arc<SparseFile>,
+    hot: Arc<StoredFile>,
+    cells_file: Arc<StoredFile>,
+    levels_file: Arc<StoredFile>,
+    blocks_file: Arc<StoredFile>,
     lo: u64,
     columns: Vec<u64>,
     extremes: Vec<(u64, u64)>,
@@ -44,7 +44,7 @@ struct StoredLevel {
 /// Ranks of the main categories at coarse levels.
 #[derive(Debug)]
 struct StoredRanks {
-    file: Arc<SparseFile>,
+    file: Arc<StoredFile>,
     groups: usize,
     /// By level: where they begin, and they.
     levels: BTreeMap<u32, (u64, ScalarBuffer<u32>)>,
@@ -258,7 +258,7 @@ impl StoredPart {
 }
 
 impl StoredLevel {
-    fn want(&self, entries: Range<usize>, file: &Arc<SparseFile>, wants: &mut Wants) {
+    fn want(&self, entries: Range<usize>, file: &Arc<StoredFile>, wants: &mut Wants) {
         let (from, to) = (entries.start as u64, entries.end.min(self.fences.entries()) as u64);
         wants.add(file, self.pixel + from * 2..self.pixel + to * 2);
         wants.add(file, self.start + from * 4..self.start + (to + 1) * 4);
@@ -266,7 +266,7 @@ impl StoredLevel {
 }
 
 /// An array of a sparse file.
-fn array<T: ArrowNativeType>(file: &Arc<SparseFile>, offset: u64, length: usize) -> Result<ScalarBuffer<T>, DatasetError> {
+fn array<T: ArrowNativeType>(file: &Arc<StoredFile>, offset: u64, length: usize) -> Result<ScalarBuffer<T>, DatasetError> {
     let bytes = (length * size_of::<T>()) as u64;
     let is_within = offset.checked_add(bytes).is_some_and(|end| end <= file.bytes()) && offset.is_multiple_of(size_of::<T>() as u64);
     if !is_within {
