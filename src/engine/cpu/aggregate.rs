@@ -4,8 +4,7 @@
 //! Unlike counts, values are not subtracted from one another: every selected point of a tile is read. A pixel is a run of
 //! points, so each has one reader, which goes through them in their order.
 
-use super::borders::{Runs, runs};
-use super::count::slice_of;
+use super::borders::{Pixels, pixels, runs};
 use super::distribution::{SharedCells, tasks};
 use crate::dataset::{ColumnKeys, Dataset, Part};
 use crate::engine::bitmap::GroupedBitmaps;
@@ -38,35 +37,18 @@ pub(in crate::engine) fn tile<'a>(
     let numbers = numbers_of(dataset, aggregate);
     let size = TILE_PIXELS as usize;
     let mut partials = vec![Partial::Empty; size * size];
-    let (first, last) = tile.keys();
-    let level = tile.zoom().pixel_level();
     for (part, bitmaps) in parts {
-        let slice = slice_of(part, first, last);
-        if slice.is_empty() {
-            continue;
-        }
+        let Some(Pixels { pixel: codes, start, .. }) = pixels(part, tile) else { continue };
         cancel.check()?;
         let keys = part.column(column);
-        let mut add = |pixels: &[u16], start: &[u32]| {
-            let of_part: Vec<Partial> = (0..pixels.len())
-                .into_par_iter()
-                .with_min_len(TASK_PIXELS)
-                .map(|i| of_points(&numbers, measure, keys, &bitmaps.all.words, start[i]..start[i + 1]))
-                .collect();
-            for (&code, partial) in pixels.iter().zip(of_part) {
-                let pixel = &mut partials[pixel_from_code(code)];
-                *pixel = pixel.and(partial, measure);
-            }
-        };
-        match part.level(level) {
-            Some(indexed) => {
-                let entries = indexed.entries(&slice);
-                add(&indexed.pixel[entries.clone()], &indexed.start[entries.start..=entries.end]);
-            }
-            None => {
-                let Runs { pixel, start } = runs(part, level, slice);
-                add(&pixel, &start);
-            }
+        let of_part: Vec<Partial> = (0..codes.len())
+            .into_par_iter()
+            .with_min_len(TASK_PIXELS)
+            .map(|i| of_points(&numbers, measure, keys, &bitmaps.all.words, start[i]..start[i + 1]))
+            .collect();
+        for (&code, partial) in codes.iter().zip(of_part) {
+            let pixel = &mut partials[pixel_from_code(code)];
+            *pixel = pixel.and(partial, measure);
         }
     }
     let values = partials.into_iter().map(|partial| numbers.value(partial, measure)).collect();

@@ -5,18 +5,55 @@
 
 use super::select::packed;
 use crate::dataset::{CellIndex, Part};
-use crate::world::Key;
+use crate::world::{Key, TileId};
 use pulp::Arch;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Points whose borders are found at a time.
 const BORDER_POINTS: usize = 64;
+
+/// The pixels of a tile that have points of a part, and where their points lie.
+pub(super) struct Pixels<'a> {
+    pub pixel: Cow<'a, [u16]>,
+    /// One more than pixels: the last is the end of the tile's slice.
+    pub start: Cow<'a, [u32]>,
+    /// Which entries of their level they are, where the index has it.
+    pub entries: Option<Range<usize>>,
+}
 
 /// Cells of a slice that the index does not have, in the shape of a level of the index.
 pub(super) struct Runs {
     pub pixel: Vec<u16>,
     /// One more than pixels: the last is the end of the slice.
     pub start: Vec<u32>,
+}
+
+/// The pixels of a tile; `None` where the part has no point in it. From the index where it has their level; deeper they are runs among the
+/// slice's own keys.
+pub(super) fn pixels(part: &Part, tile: TileId) -> Option<Pixels<'_>> {
+    let slice = slice_of(part, tile);
+    if slice.is_empty() {
+        return None;
+    }
+    let level = tile.zoom().pixel_level();
+    Some(match part.level(level) {
+        Some(indexed) => {
+            let entries = indexed.entries(&slice);
+            let (pixel, start) = (&indexed.pixel[entries.clone()], &indexed.start[entries.start..=entries.end]);
+            Pixels { pixel: pixel.into(), start: start.into(), entries: Some(entries) }
+        }
+        None => {
+            let Runs { pixel, start } = runs(part, level, slice);
+            Pixels { pixel: pixel.into(), start: start.into(), entries: None }
+        }
+    })
+}
+
+/// Where a part's points of a tile lie. A part in a store that has none need not be here.
+pub(super) fn slice_of(part: &Part, tile: TileId) -> Range<u32> {
+    let (first, last) = tile.keys();
+    if part.meets(first, last) { part.index().slice(first, last) } else { 0..0 }
 }
 
 /// The runs of points in one cell of `level`, in a slice of a part.

@@ -1,13 +1,12 @@
 //! Twin of `shaders/count.wgsl`: the points of a tile, per pixel and group.
 //!
-//! Where the index has the level of the tile's pixels, each of its entries is a pixel. Deeper, the pixels are runs among the
-//! slice's own keys (`borders.rs`).
+//! Where its pixels begin and end says `borders.rs`.
 
-use super::borders::{Runs, runs};
+use super::borders::{Pixels, pixels};
 use crate::dataset::{ColumnKeys, Part};
 use crate::engine::{CountGrid, Groups};
 use crate::engine::bitmap::{CellRanks, GroupBits, GroupedBitmaps};
-use crate::world::{Key, TILE_PIXELS, TileId, pixel_from_code};
+use crate::world::{TILE_PIXELS, TileId, pixel_from_code};
 use pulp::Arch;
 use std::ops::Range;
 
@@ -19,26 +18,12 @@ pub(super) fn tile<'a>(
     tile: TileId,
 ) -> CountGrid {
     let mut grid = CountGrid::zeros(groups, TILE_PIXELS as usize);
-    let (first, last) = tile.keys();
     let level = tile.zoom().pixel_level();
     for (part, bitmaps) in parts {
-        let slice = slice_of(part, first, last);
-        if slice.is_empty() {
-            continue;
-        }
-        match part.level(level) {
-            Some(indexed) => {
-                let entries = indexed.entries(&slice);
-                let pixels = &indexed.pixel[entries.clone()];
-                match bitmaps.cells(level) {
-                    Some(cells) => copy(arch, pixels, entries, cells, &mut grid),
-                    None => add(arch, pixels, &indexed.start[entries.start..=entries.end], bitmaps, &mut grid),
-                }
-            }
-            None => {
-                let Runs { pixel, start } = runs(part, level, slice);
-                add(arch, &pixel, &start, bitmaps, &mut grid);
-            }
+        let Some(Pixels { pixel, start, entries }) = pixels(part, tile) else { continue };
+        match entries.zip(bitmaps.cells(level)) {
+            Some((entries, cells)) => copy(arch, &pixel, entries, cells, &mut grid),
+            None => add(arch, &pixel, &start, bitmaps, &mut grid),
         }
     }
     grid
@@ -47,34 +32,15 @@ pub(super) fn tile<'a>(
 /// Counts one tile of all points, by the ranks that a store has of coarse levels, or by the keys of the tile's own points.
 pub(super) fn everything(arch: Arch, parts: &[Part], groups: &Groups, tile: TileId) -> CountGrid {
     let mut grid = CountGrid::zeros(groups.len(), TILE_PIXELS as usize);
-    let (first, last) = tile.keys();
     let level = tile.zoom().pixel_level();
     for part in parts {
-        let slice = slice_of(part, first, last);
-        if slice.is_empty() {
-            continue;
-        }
-        match part.level(level) {
-            Some(indexed) => {
-                let entries = indexed.entries(&slice);
-                let pixels = &indexed.pixel[entries.clone()];
-                match part.ranks(level).filter(|_| groups.column().is_some()) {
-                    Some(ranks) => add_ranked(pixels, &ranks[entries.start * groups.len()..(entries.end + 1) * groups.len()], &mut grid),
-                    None => add_points(arch, part, groups, pixels, &indexed.start[entries.start..=entries.end], &mut grid),
-                }
-            }
-            None => {
-                let Runs { pixel, start } = runs(part, level, slice);
-                add_points(arch, part, groups, &pixel, &start, &mut grid);
-            }
+        let Some(Pixels { pixel, start, entries }) = pixels(part, tile) else { continue };
+        match entries.zip(part.ranks(level).filter(|_| groups.column().is_some())) {
+            Some((entries, ranks)) => add_ranked(&pixel, &ranks[entries.start * groups.len()..(entries.end + 1) * groups.len()], &mut grid),
+            None => add_points(arch, part, groups, &pixel, &start, &mut grid),
         }
     }
     grid
-}
-
-/// Where a part's points of a range of keys lie. A part in a store that has none need not be here.
-pub(super) fn slice_of(part: &Part, first: Key, last: Key) -> Range<u32> {
-    if part.meets(first, last) { part.index().slice(first, last) } else { 0..0 }
 }
 
 /// Adds the points between ranks of all groups at one pixel's border and at the next.
