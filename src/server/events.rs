@@ -118,7 +118,7 @@ impl Listener {
     /// # Errors
     /// The dataset is no longer there, or the server has no time to list tiles.
     async fn event(&mut self) -> Result<String, Problem> {
-        let source = self.app.source(&self.dataset)?;
+        let source = self.app.served(&self.dataset)?;
         let version = source.data_version().to_owned();
         let event = match self.known.replace(version.clone()) {
             Some(known) if known == version => String::new(),

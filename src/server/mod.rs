@@ -160,9 +160,10 @@ impl App {
     /// # Errors
     /// There is none of the name, or it can no longer be opened.
     fn restart(&self, config: &Config, name: &str) -> Result<Changes, PublishError> {
+        let former = self.service.registry().get(name);
         let changes = self.publisher.restart(config, self.service.registry(), name)?;
-        if let Some(source) = self.service.registry().get(name) {
-            self.service.forget_selections(&source);
+        if let Some(former) = former {
+            self.service.forget_selections(&former);
         }
         Ok(changes)
     }
@@ -177,8 +178,11 @@ impl App {
                 Ok(_) => tracing::info!("nobody has asked for {name} in {}: what was made of it is let go", Span(idle)),
                 Err(error) => tracing::warn!("nobody has asked for {name}, but it cannot be opened once more: {error}"),
             }
-            // The version is the same: there is no news of it.
             self.forget_views();
+            // What lies there may be newer than what was served.
+            if self.service.registry().get(name).is_some_and(|now| now.data_version() != source.data_version()) {
+                self.news.tell();
+            }
         }
     }
 

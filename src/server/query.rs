@@ -175,8 +175,16 @@ impl App {
     /// # Errors
     /// 404 with the names that anybody may see; 503 where its files were changed under the server.
     pub fn source(&self, name: &str) -> Result<Arc<Source>, Problem> {
+        self.served(name).inspect(|source| source.touch())
+    }
+
+    /// As [`App::source`], for whoever does not use it: a dataset that is only listened to may rest.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn served(&self, name: &str) -> Result<Arc<Source>, Problem> {
         let sources = self.service.registry().all();
-        let source = sources.get(name).cloned().inspect(|source| source.touch()).ok_or_else(|| {
+        let source = sources.get(name).cloned().ok_or_else(|| {
             let access = &self.config().access;
             let names: Vec<&str> = sources.keys().map(String::as_str).filter(|name| access.is_public(name)).collect();
             let there = match names.is_empty() {

@@ -41,7 +41,8 @@ impl CacheBudgets {
 }
 
 pub struct Pipeline {
-    selections: Memo<Digest, Selection>,
+    /// By the source, for a selection belongs to the engine that made it, and what was selected.
+    selections: Memo<(u64, Digest), Selection>,
     pub(super) grids: ByteLru<(Digest, TileId), KeptGrid>,
     pub(super) distributions: Memo<(Digest, Zoom), Distribution>,
     pub(super) value_distributions: Memo<(Digest, Zoom), ValueDistribution>,
@@ -142,7 +143,7 @@ impl Pipeline {
     /// # Errors
     /// The categories are too many, the engine fails, or the answer is no longer wanted.
     pub fn selection(&self, view: &View, cancel: &Cancel) -> Result<Arc<Selection>, ServiceError> {
-        self.selections.get(&view.counts, cancel, || {
+        self.selections.get(&(view.source.id(), view.counts), cancel, || {
             let groups = view.source.groups(view.by)?;
             let _span = tracing::info_span!(target: TRACE, "select").entered();
             let started = Instant::now();
@@ -212,9 +213,9 @@ impl Pipeline {
         Ok(Explained::Counts(legend, distribution, prepared.quality))
     }
 
-    /// Forgets selections of a dataset, known by its first version.
-    pub(super) fn forget_selections(&self, origin: &str) {
-        self.selections.remove_where(|digest| digest.is_of_data(origin));
+    /// Forgets what a source's engine has selected.
+    pub(super) fn forget_selections(&self, source: u64) {
+        self.selections.remove_where(|(of, _)| *of == source);
     }
 
     /// Forgets counts of a dataset, known by its first version.

@@ -42,6 +42,7 @@ impl Refiner {
             let _done = done;
             if refused.is_none()
                 && let Err(error) = pipeline.make_exact(&view, zoom, &cancel)
+                && !matches!(error, super::ServiceError::Cancelled)
             {
                 tracing::warn!("no exact colours for zoom {} of {}: {error}", zoom.get(), view.source.name());
             }

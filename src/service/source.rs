@@ -9,7 +9,7 @@ use crate::shade::{Category, CategoryKind, Rgb, Style, StyleError};
 use crate::world::TileId;
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,8 @@ pub const ZOOM_MAX_SERVED: u8 = 22;
 const PLANES_VALUES_MAX: usize = 1 << 16;
 
 pub struct Source {
+    /// Unlike any other's of this process.
+    id: u64,
     name: String,
     dataset: Arc<Dataset>,
     engine: Arc<dyn Engine>,
@@ -42,7 +44,9 @@ impl Source {
     pub fn new(dataset: Arc<Dataset>, engine: Arc<dyn Engine>) -> Result<Source, StyleError> {
         let defaults = dataset.manifest.style.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let style = Style::parse(defaults)?;
+        static OPENED: AtomicU64 = AtomicU64::new(0);
         Ok(Source {
+            id: OPENED.fetch_add(1, Ordering::Relaxed),
             name: dataset.manifest.name.clone(),
             dataset,
             engine,
@@ -59,6 +63,11 @@ impl Source {
     pub fn named(mut self, name: impl Into<String>) -> Source {
         self.name = name.into();
         self
+    }
+
+    /// Tells two openings of one dataset apart: what an engine has selected means nothing to another.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// The name in URLs.

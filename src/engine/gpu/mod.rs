@@ -95,11 +95,13 @@ impl GpuEngine {
     }
 
     /// What this engine made of a selection.
-    fn device_selection(selection: &Selection) -> Result<Arc<DeviceSelection>, EngineError> {
+    fn device_selection(&self, selection: &Selection) -> Result<Arc<DeviceSelection>, EngineError> {
         match &selection.body {
             SelectionBody::Device(body) => body.downcast_ref::<Arc<DeviceSelection>>().cloned(),
             SelectionBody::Host(_) | SelectionBody::Everything => None,
         }
+        // Its number would be that of other bitmaps here.
+        .filter(|made| made.engine == self.segments.engine)
         .ok_or_else(|| EngineError::Internal("the GPU was asked about a selection that another engine made".to_owned()))
     }
 
@@ -108,7 +110,7 @@ impl GpuEngine {
         selection: &Selection,
         work: impl FnOnce(&mut device::Device, &Segments, &DeviceSelection) -> Result<Answer<T>, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let selection = Self::device_selection(selection)?;
+        let selection = self.device_selection(selection)?;
         let segments = self.segments.clone();
         self.gpu.ask(move |device| work(device, &segments, &selection))
     }

@@ -21,7 +21,7 @@ pub(super) struct DeviceSelection {
     mask: Mask,
     /// The number of its bitmaps among those of the engine.
     number: u64,
-    engine: u64,
+    pub(super) engine: u64,
     gpu: Arc<Gpu>,
 }
 
