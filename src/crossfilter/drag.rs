@@ -45,7 +45,7 @@ impl Crossfilter {
                 None => question.brush(*column).is_some(),
             };
             let is_dragged = may_be_dragged && (self.cubes.has_seen(context) || self.cubes.is_building(context));
-            if !is_dragged || self.cubes.get(context).is_some() {
+            if !is_dragged {
                 continue;
             }
             let brush = question.brush_or_all(*column);
@@ -76,6 +76,9 @@ impl Crossfilter {
     /// The cube of a brush; `None` where it would have too many slices. It is built to the end, whoever no longer wants it: what
     /// makes a question moot is most likely the next step of the same drag.
     fn cube(&self, question: &Question, brush: &Brush, context: &str, cancel: &Cancel) -> Result<Option<Arc<Kept>>, EngineError> {
+        if let Some(kept) = self.cubes.get(context) {
+            return Ok(Some(kept));
+        }
         let Some(active) = self.active(question, brush) else { return Ok(None) };
         let kept = self.cubes.get_or_build(context, cancel, || {
             let plans = self.ranked(question, &Cancel::never())?;

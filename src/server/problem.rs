@@ -18,11 +18,12 @@ pub struct Problem {
     detail: String,
     members: Map<String, Value>,
     retry_after: Duration,
+    is_overload: bool,
 }
 
 impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem { status, detail: detail.into(), members: Map::new(), retry_after: RETRY_AFTER }
+        Problem { status, detail: detail.into(), members: Map::new(), retry_after: RETRY_AFTER, is_overload: status == StatusCode::GATEWAY_TIMEOUT }
     }
 
     /// Says how long to wait, where that is known; else it is about as long as a full queue takes.
@@ -47,7 +48,7 @@ impl Problem {
 
     /// Whether a server with more time would have answered.
     pub fn is_overload(&self) -> bool {
-        [StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT].contains(&self.status)
+        self.is_overload
     }
 
     /// The thread that should have answered is gone.
@@ -58,6 +59,7 @@ impl Problem {
 
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Problem {
+        let is_overload = matches!(error, ServiceError::Overloaded { .. } | ServiceError::DeadlinePassed);
         let status = match &error {
             ServiceError::Filter(error) => return error.clone().into(),
             ServiceError::Invalid(_) => StatusCode::BAD_REQUEST,
@@ -69,7 +71,7 @@ impl From<ServiceError> for Problem {
                 return Problem::lost();
             }
         };
-        Problem::new(status, error.to_string())
+        Problem { is_overload, ..Problem::new(status, error.to_string()) }
     }
 }
 

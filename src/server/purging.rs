@@ -1,4 +1,4 @@
-//! `DELETE /cache/{dataset}`: forgets finished tiles and counts of a dataset, in memory and on disk. For an admin's key only.
+//! `DELETE /cache/{dataset}`: forgets finished tiles and counts of a dataset, in memory, on disk and where other servers find them. For an admin's key only.
 //!
 //! Takes `bbox`, `minzoom` and `maxzoom`: what touches the box, at these zooms. Answers `{"tiles": n}`.
 
@@ -12,7 +12,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 /// # Errors
-/// 400 for a wrong parameter, 404 for no dataset, 500 where the disk fails: in memory the tiles are forgotten all the same.
+/// 400 for a wrong parameter, 404 for no dataset, 500 where the disk or the shared cache fails: in memory the tiles are forgotten all the same.
 pub async fn purge(State(app): State<Arc<App>>, Path(dataset): Path<String>, uri: Uri) -> Result<Response, Problem> {
     let query = Query::parse(&uri, PURGE)?;
     let source = app.source(&dataset)?;
@@ -25,11 +25,11 @@ pub async fn purge(State(app): State<Arc<App>>, Path(dataset): Path<String>, uri
     if let Some(bbox) = query.bbox()? {
         purge = purge.touching(&bbox);
     }
-    // It waits for the disk.
+    // It waits for the disk and the shared cache.
     let purged = tokio::task::spawn_blocking(move || app.service.purge(&source, &purge)).await.map_err(|_| Problem::lost())?;
     let tiles = purged.map_err(|error| {
         tracing::error!("{error}");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the cache on disk cannot be written; in memory the tiles are forgotten")
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the cache on disk cannot be written, or the shared one does not answer; in memory the tiles are forgotten")
     })?;
     tracing::info!(dataset, tiles, "cached tiles are forgotten");
     let headers = [

@@ -75,12 +75,12 @@ pub fn serve(listeners: Listeners, app: Arc<App>, on_ready: impl FnOnce()) -> Re
             Some(listener) => Some(door(listener, admin_router(app.clone()), ADMIN_CONNECTIONS_MAX).map_err(ServeError::Start)?),
             None => None,
         };
+        crate::dataset::survive_cut_files();
         let mut doors = tokio::task::JoinSet::new();
         for door in [Some(public), admin].into_iter().flatten() {
             doors.spawn(door.answer(stopping.clone()));
         }
         tokio::spawn(rest_when_idle(app.clone()));
-        crate::dataset::survive_cut_files();
         tokio::spawn(files::watch(app.clone()));
         let watching = Some(app.config().datasets.watch.0).filter(|interval| !interval.is_zero());
         let watching = watching.map(|interval| tokio::spawn(watch_datasets(app.clone(), interval)));

@@ -56,7 +56,7 @@ pub async fn tile(
     let scale = if address.is_doubled { scale.doubled() } else { scale };
     let request = TileRequest { view, tile: address.tile, scale, content };
     let key = request.key();
-    let etag = etag_of(&request);
+    let etag = etag_of(&key);
     let cache_control = app.cache_control(names_version(&uri, source.data_version()));
     if caching::is_known(&headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag), (header::CACHE_CONTROL, cache_control)]).into_response());
@@ -214,8 +214,7 @@ pub fn tile_size(query: &Query) -> Result<Scale, Problem> {
 }
 
 /// Names the inputs (program, data, filter, style, tile), so it is known before anything is rendered.
-fn etag_of(request: &TileRequest) -> HeaderValue {
-    let key = request.key();
+fn etag_of(key: &TileKey) -> HeaderValue {
     let content = match key.content {
         Content::Png => "p",
         Content::Png8 => "q",

@@ -61,19 +61,19 @@ impl Pipeline {
         make: impl FnOnce(&[TileId]) -> Result<Vec<KeptGrid>, ServiceError>,
     ) -> Result<Vec<Option<KeptGrid>>, ServiceError> {
         let mut found: Vec<Option<KeptGrid>> = Vec::with_capacity(tiles.len());
-        let mut lacking: Vec<(usize, TileId)> = Vec::new();
+        let mut lacking: Vec<(usize, (Digest, TileId))> = Vec::new();
         for (i, &tile) in tiles.iter().enumerate() {
-            let has_points = view.source.has_points(tile);
-            let grid = if has_points { self.grids.get(&(digest_of(tile), tile)) } else { None };
-            if grid.is_none() && has_points {
-                lacking.push((i, tile));
+            let key = view.source.has_points(tile).then(|| (digest_of(tile), tile));
+            let grid = key.as_ref().and_then(|key| self.grids.get(key));
+            if let (Some(key), None) = (key, &grid) {
+                lacking.push((i, key));
             }
             found.push(grid);
         }
         if !lacking.is_empty() {
-            let wanted: Vec<TileId> = lacking.iter().map(|(_, tile)| *tile).collect();
-            for ((i, tile), grid) in lacking.into_iter().zip(make(&wanted)?) {
-                self.grids.insert((digest_of(tile), tile), grid.clone(), grid.bytes());
+            let wanted: Vec<TileId> = lacking.iter().map(|(_, (_, tile))| *tile).collect();
+            for ((i, key), grid) in lacking.into_iter().zip(make(&wanted)?) {
+                self.grids.insert(key, grid.clone(), grid.bytes());
                 found[i] = Some(grid);
             }
         }

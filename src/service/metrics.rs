@@ -137,7 +137,7 @@ impl Metrics {
     pub(super) fn observe_blocks(&self, stats: &BlockStats) {
         let BlockStats { hits, misses, evictions, bytes, requests, failures, fetched_bytes } = *stats;
         self.observe_cache("store", &CacheStats { hits, misses, evictions, bytes, entries: 0 });
-        grow_to(&self.store_requests.with_label_values(&["done"]), requests - failures);
+        grow_to(&self.store_requests.with_label_values(&["done"]), requests.saturating_sub(failures));
         grow_to(&self.store_requests.with_label_values(&["failed"]), failures);
         grow_to(&self.store_bytes, fetched_bytes);
     }

@@ -359,14 +359,15 @@ impl Service {
         let origin = source.dataset().manifest.origin();
         let in_memory = self.tiles.remove_where(|key| key.digest.is_of_data(origin) && purge.takes(key.tile));
         self.pipeline.forget_counts(origin, purge);
-        let on_disk = self.disk.as_ref().map_or(Ok(0), |disk| disk.purge(source.name(), purge))?;
-        let shared = self.shared.as_ref().map_or(Ok(0), |shared| shared.purge(origin, purge))?;
-        Ok(shared.max(on_disk).max(in_memory as u64))
+        // Both, whichever fails.
+        let on_disk = self.disk.as_ref().map_or(Ok(0), |disk| disk.purge(source.name(), purge));
+        let shared = self.shared.as_ref().map_or(Ok(0), |shared| shared.purge(origin, purge));
+        Ok(shared?.max(on_disk?).max(in_memory as u64))
     }
 
-    /// Lets go of what was selected of a dataset, which belongs to the engine that made it; finished tiles stay.
+    /// Lets go of what a source that is no longer served has selected; finished tiles stay.
     pub fn forget_selections(&self, source: &Source) {
-        self.pipeline.forget_selections(source.dataset().manifest.origin());
+        self.pipeline.forget_selections(source.id());
     }
 
     /// Forgets all that was made of a dataset whose files were changed under it, and whatever was made of others on the way. Waits for the

@@ -277,7 +277,7 @@ impl BlockCache {
         let wanted: Vec<(&str, Range<u64>)> = runs.iter().map(|(file, run)| (file.name(), file.bytes_of(run))).collect();
         self.counters.requests.fetch_add(wanted.len() as u64, Ordering::Relaxed);
         let found = store.ranges(&wanted).inspect_err(|error| {
-            self.counters.failures.fetch_add(1, Ordering::Relaxed);
+            self.counters.failures.fetch_add(wanted.len() as u64, Ordering::Relaxed);
             if error.is_away() {
                 self.lock().away.insert(store.url().to_owned(), (Instant::now() + AWAY_FOR, error.clone()));
             }
