@@ -4,11 +4,10 @@
 DuckDB reads the same rows from the dataset's Parquet files into a table of pixel numbers and values, which is not timed. Counts,
 minima and maxima must be equal; sums and means may differ by a rounding, for SQL adds floats in any order.
 
-    python3 -m venv .venv && .venv/bin/pip install duckdb numpy
     pointillist serve DATASET --listen 127.0.0.1:8080 --backend cpu &
-    .venv/bin/python benches/peers/aggregates_vs_duckdb.py DATASET http://127.0.0.1:8080 [--columns a,b]
+    benches/peers/aggregates_vs_duckdb.py DATASET http://127.0.0.1:8080 [--columns a,b]
 
-Exits with 1 at the first difference; says SKIPPED where DuckDB is not installed.
+Exits with 1 at the first difference.
 """
 
 import argparse
@@ -20,6 +19,8 @@ import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
+
+from packages import run_with
 
 ZOOMS = [0, 3, 6, 10]
 
@@ -35,12 +36,9 @@ def main():
     parser.add_argument("--columns", help="a,b: by default every column of numbers")
     parser.add_argument("--filter", default="", help="CQL2 text that is SQL as well")
     arguments = parser.parse_args()
-    try:
-        import duckdb
-        import numpy
-    except ImportError:
-        print("SKIPPED: DuckDB or NumPy is not installed (pip install duckdb numpy)")
-        return 0
+    run_with("duckdb-numpy", ["duckdb==2.0.1", "numpy==2.4.6"])
+    import duckdb
+    import numpy
     manifest = json.loads((arguments.dataset / "dataset.json").read_text())
     columns = [c["name"] for c in manifest["columns"] if c["kind"] in ("integer", "float")]
     if arguments.columns:

@@ -24,17 +24,14 @@ import tempfile
 import time
 import urllib.request
 
+from packages import run_with
+
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
-try:
-    import numpy
-    import pyarrow
-    import pyarrow.ipc
-except ImportError:
-    found = subprocess.run([ROOT / "scripts" / "python-with", "cold_store", "numpy==2.4.6", "pyarrow==26.0.1"], capture_output=True, text=True)
-    if found.returncode != 0:
-        sys.exit(f"numpy and pyarrow cannot be installed: {found.stderr.strip()}")
-    os.execv(found.stdout.strip(), [found.stdout.strip(), *sys.argv])
+run_with("cold_store", ["numpy==2.4.6", "pyarrow==26.0.1"])
+import numpy  # noqa: E402
+import pyarrow  # noqa: E402
+import pyarrow.ipc  # noqa: E402
 
 sys.path.insert(0, str(HERE.parent))
 from simulation import layout, trace  # noqa: E402

@@ -16,9 +16,8 @@ request to having its body read, medians of the rounds:
 - map, read: the same from the first request to the last byte of the 31 MB, which Python reads. DuckDB counts the same pixels by radio in one
   query.
 
-    python3 -m venv .venv && .venv/bin/pip install duckdb numpy
     pointillist serve DATASET --listen 127.0.0.1:8080 &
-    .venv/bin/python benches/peers/crossfilter_vs_duckdb.py DATASET http://127.0.0.1:8080
+    benches/peers/crossfilter_vs_duckdb.py DATASET http://127.0.0.1:8080
 """
 
 import argparse
@@ -33,6 +32,8 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+from packages import run_with
+
 ROUNDS = 5
 STEPS = 12
 # The map: columns and rows of tiles of zoom 5.
@@ -45,12 +46,9 @@ def main():
     parser.add_argument("server")
     parser.add_argument("--rest", type=float, default=150, help="ms that the pointer rests on a brush before it moves")
     arguments = parser.parse_args()
-    try:
-        import duckdb
-        import numpy
-    except ImportError:
-        print("SKIPPED: DuckDB or NumPy is not installed (pip install duckdb numpy)")
-        return 0
+    run_with("duckdb-numpy", ["duckdb==2.0.1", "numpy==2.4.6"])
+    import duckdb
+    import numpy
     manifest = json.loads((arguments.dataset / "dataset.json").read_text())
     columns = {column["name"]: column for column in manifest["columns"]}
     url = f"{arguments.server}/{manifest['name']}/crossfilter"

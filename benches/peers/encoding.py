@@ -6,7 +6,7 @@
 Runs `cargo bench --bench encode`, whose table it prints, over tiles of every second zoom of the datasets and over synthetic clouds, has it leave our
 files, and hands each to oxipng at levels 2 and 4, in memory and on one core. Every file of oxipng's is decoded and must have the pixels
 of ours. Times of the table are processor time of one core, those of oxipng wall time of its one thread. oxipng (pyoxipng) lives in a
-virtual environment beside this script.
+virtual environment.
 """
 
 import argparse
@@ -14,31 +14,20 @@ import io
 import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 import time
 
+from packages import run_with
+
 HERE = pathlib.Path(__file__).resolve().parent
-VENV = HERE / ".venv-encoding"
-PACKAGES = ["pyoxipng==9.1.1", "pillow"]
-
-
-def with_peers():
-    """Runs this script again with a Python that has oxipng."""
-    python = VENV / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    os.environ["POINTILLIST_PEERS"] = "1"
-    os.execv(python, [str(python), __file__, *sys.argv[1:]])
+PACKAGES = ["pyoxipng==9.1.1", "pillow==13.0.0"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("datasets", nargs="+", type=pathlib.Path)
     args = parser.parse_args()
-    if not os.environ.get("POINTILLIST_PEERS"):
-        with_peers()
+    run_with("oxipng", PACKAGES)
     import oxipng
     from PIL import Image
 

@@ -2,13 +2,12 @@
 """Filters against SQL: generated filters over a served dataset must select as many rows as DuckDB does.
 
 DuckDB reads the same rows from the dataset's Parquet files, so what is compared is the filter alone: its parsing, its
-key ranges and its nulls. Run it in a virtual environment of its own:
+key ranges and its nulls. DuckDB lives in a virtual environment of its own.
 
-    python3 -m venv .venv && .venv/bin/pip install duckdb
     pointillist serve DATASET --listen 127.0.0.1:8080 &
-    .venv/bin/python benches/peers/filters_vs_duckdb.py DATASET http://127.0.0.1:8080 [--filters 500] [--seed 1]
+    benches/peers/filters_vs_duckdb.py DATASET http://127.0.0.1:8080 [--filters 500] [--seed 1]
 
-Exits with 1 at the first difference; says SKIPPED where DuckDB is not installed.
+Exits with 1 at the first difference.
 """
 
 import argparse
@@ -19,6 +18,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+
+from packages import run_with
 
 SIGNS = ["=", "<>", "<", "<=", ">", ">="]
 
@@ -109,11 +110,8 @@ def main():
     parser.add_argument("--filters", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    try:
-        import duckdb
-    except ImportError:
-        print("SKIPPED: DuckDB is not installed (pip install duckdb)")
-        return 0
+    run_with("duckdb-numpy", ["duckdb==2.0.1", "numpy==2.4.6"])
+    import duckdb
     manifest = json.loads((arguments.dataset / "dataset.json").read_text())
     database = duckdb.connect()
     database.execute("SET TimeZone = 'UTC'")

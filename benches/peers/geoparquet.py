@@ -10,30 +10,14 @@ under the user's cache folder; where that cannot be done, it says SKIPPED.
 
 import csv
 import json
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
-CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-VENV = CACHE / "pointillist-peers" / "geoparquet"
+from packages import run_with, skip
+
 PACKAGES = ["duckdb==2.0.1", "geopandas==1.2.0", "pyarrow==26.0.1"]
-
-
-def with_packages():
-    """Runs this script again with a Python that has the packages."""
-    python = VENV / "bin" / "python"
-    done = VENV / "installed"
-    if not done.exists() or done.read_text() != " ".join(PACKAGES):
-        for command in ([sys.executable, "-m", "venv", VENV], [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]):
-            installed = subprocess.run(command, capture_output=True, text=True)
-            if installed.returncode != 0:
-                said = (installed.stderr or installed.stdout).strip().splitlines() or ["no reason given"]
-                print(f"SKIPPED: DuckDB and GeoPandas cannot be installed for this check: {said[-1]}")
-                sys.exit(0)
-        done.write_text(" ".join(PACKAGES))
-    os.execv(python, [str(python), __file__, *sys.argv[1:]])
 
 
 def run(*command):
@@ -56,12 +40,10 @@ def check_metadata(metadata, geometry_column):
 
 def main():
     binary, sample = map(pathlib.Path, sys.argv[1:])
-    try:
-        import duckdb
-        import geopandas
-        import pyarrow.parquet
-    except ImportError:
-        with_packages()
+    run_with("geoparquet", PACKAGES, skip)
+    import duckdb
+    import geopandas
+    import pyarrow.parquet
     with open(sample, newline="") as text:
         expected = [(row["radio"], int(row["range"]), float(row["lon"]), float(row["lat"])) for row in csv.DictReader(text)]
     with tempfile.TemporaryDirectory() as folder:

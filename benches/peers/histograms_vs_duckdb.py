@@ -6,14 +6,12 @@
 Each input is ingested (or is a dataset) and served; DuckDB reads the same rows from its Parquet files. Compared are, of `/histogram`, the count
 of every bin (linear, log10, an axis of its own, by category), of values beyond the axis and of nulls; of times that every bin is one unit of the
 calendar, by SQL's date_trunc; of texts the most frequent values and `other`. Of `/stats`, count, nulls, min, max, the quantiles (SQL's
-quantile_disc) and, to within a rounding, the mean. The filters are those of filters_vs_duckdb.py. DuckDB lives in a virtual environment
-beside this script; exits at the first difference.
+quantile_disc) and, to within a rounding, the mean. The filters are those of filters_vs_duckdb.py. DuckDB lives in a virtual environment; exits at the first difference.
 """
 
 import argparse
 import json
 import math
-import os
 import pathlib
 import random
 import subprocess
@@ -24,25 +22,14 @@ import urllib.parse
 import urllib.request
 
 from filters_vs_duckdb import Maker, quoted, text
+from packages import run_with
 
-HERE = pathlib.Path(__file__).resolve().parent
-VENV = HERE / ".venv-histograms"
-PACKAGES = ["duckdb==2.0.0", "pytz"]
+PACKAGES = ["duckdb==2.0.1", "pytz==2026.6"]
 QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95]
 FITTING = {
     "text": ("VARCHAR",), "boolean": ("BOOLEAN",), "timestamp": ("TIMESTAMP",), "float": ("DOUBLE",),
     "integer": ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UINTEGER", "USMALLINT", "UTINYINT"),
 }
-
-
-def with_peers():
-    """Runs this script again with a Python that has DuckDB."""
-    python = VENV / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    os.environ["POINTILLIST_PEERS"] = "1"
-    os.execv(python, [str(python), __file__, *sys.argv[1:]])
 
 
 class Served:
@@ -232,8 +219,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("inputs", nargs="+", help="files to ingest, or datasets")
     args = parser.parse_args()
-    if not os.environ.get("POINTILLIST_PEERS"):
-        with_peers()
+    run_with("duckdb-times", PACKAGES)
     with tempfile.TemporaryDirectory() as work:
         for name in args.inputs:
             folder = pathlib.Path(name)

@@ -3,7 +3,7 @@
 
     benches/peers/ingest.py --binary target/release/pointillist ../shared/data/ais-us-2020-01-01.csv.gz
 
-DuckDB is installed into a virtual environment of its own beside this script. The two run in turn, each in a process of its
+DuckDB is installed into a virtual environment of its own. The two run in turn, each in a process of its
 own, writing into a temporary folder that is removed. Printed are wall time, processor time (which a busy machine does not
 distort), peak memory, and their ratios. DuckDB writes Parquet only; pointillist also writes hot columns, index and
 dictionaries.
@@ -11,25 +11,15 @@ dictionaries.
 
 import argparse
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
-VENV = HERE / ".venv"
-DUCKDB = "duckdb==2.0.0"
+from packages import run_with
 
-
-def with_duckdb():
-    """Runs this script again with a Python that has DuckDB."""
-    python = VENV / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", DUCKDB], check=True)
-    os.execv(python, [str(python), __file__, *sys.argv[1:]])
+PACKAGES = ["duckdb==2.0.1"]
 
 
 # Steps that spread 32 bits to the even positions of 64 (Bit Twiddling Hacks, as in src/world/morton.rs): shift, mask.
@@ -82,10 +72,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--duckdb-to", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    try:
-        import duckdb  # noqa: F401
-    except ImportError:
-        with_duckdb()
+    run_with("duckdb", PACKAGES)
     if arguments.duckdb_to:
         return duckdb_ingest(arguments.source, arguments.lon, arguments.lat, arguments.duckdb_to)
 

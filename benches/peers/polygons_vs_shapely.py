@@ -11,12 +11,11 @@ points of the data as vertices, so that points lie on the very border.
 For each polygon: every point inside, further than a unit (9 mm at the equator) from the border, is selected, and none outside. Points
 closer than that are counted apart and may be either; but NOT gives exactly the others, and where the polygon is cut in two along a line
 between vertices, the two select together what the whole does: a point on a border that two share belongs to one of them.
-shapely lives in a virtual environment beside this script.
+shapely lives in a virtual environment of its own.
 """
 
 import argparse
 import json
-import os
 import pathlib
 import random
 import subprocess
@@ -25,22 +24,12 @@ import tempfile
 import urllib.parse
 import urllib.request
 
-HERE = pathlib.Path(__file__).resolve().parent
-VENV = HERE / ".venv-polygons"
-PACKAGES = ["shapely==2.1.2", "numpy", "pyarrow"]
+from packages import run_with
+
+PACKAGES = ["shapely==2.1.2", "numpy==2.4.6", "pyarrow==26.0.1"]
 WORLD = 2**32
 # What the filter allows is 1024 in all.
 VERTICES_MAX = 60
-
-
-def with_peers():
-    """Runs this script again with a Python that has shapely."""
-    python = VENV / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    os.environ["POINTILLIST_PEERS"] = "1"
-    os.execv(python, [str(python), __file__, *sys.argv[1:]])
 
 
 def projected(lon, lat):
@@ -209,8 +198,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("inputs", nargs="+", help="files to ingest, or datasets")
     args = parser.parse_args()
-    if not os.environ.get("POINTILLIST_PEERS"):
-        with_peers()
+    run_with("shapely", PACKAGES)
     with tempfile.TemporaryDirectory() as work:
         for text in args.inputs:
             folder = pathlib.Path(text)

@@ -15,25 +15,14 @@ import argparse
 import json
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
-VENV = HERE / ".venv-tiles"
-PACKAGES = ["datashader==0.19.1", "dask[dataframe]", "pandas", "pyarrow", "duckdb==2.0.0", "numpy", "pillow", "mercantile"]
+from packages import run_with
 
-
-def with_peers():
-    """Runs this script again with a Python that has the peers."""
-    python = VENV / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-    if subprocess.run([python, "-c", "import datashader, PIL, mercantile"], capture_output=True).returncode:
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    os.execv(python, [str(python), __file__, *sys.argv[1:]])
+PACKAGES = ["datashader==0.19.1", "dask[dataframe]", "pandas", "pyarrow==26.0.1", "numpy", "pillow", "mercantile==1.2.1"]
 
 
 def ours(args, dataset, folder):
@@ -97,9 +86,7 @@ def main():
     parser.add_argument("--peer-seconds", type=float, default=120)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    if not os.environ.get("POINTILLIST_PEERS"):
-        os.environ["POINTILLIST_PEERS"] = "1"
-        with_peers()
+    run_with("datashader-prewarm", PACKAGES)
     import datashader as ds
     import numpy as np
     import pandas as pd

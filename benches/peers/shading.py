@@ -8,24 +8,22 @@ counts (.npy) and for images with `normalize=tile`, which is Datashader's per-im
 the file's columns, on a canvas of the tile; where its counts and ours agree for the whole tile, it shades its own aggregate with our
 categories' colours, else (points on the very edge of a pixel, which it computes in floating point) ours. Every pixel of every channel must be
 within one level. All four scales, by category and by a ramp, unspread and spread. Then the mosaics of all tiles of zooms 1 and 2, with the zoom's own
-scale, against Datashader's image of the whole world on one canvas: `shade(spread(counts))`. Datashader lives in a virtual environment beside this
-script.
+scale, against Datashader's image of the whole world on one canvas: `shade(spread(counts))`. Datashader lives in a virtual environment of its own.
 """
 
 import argparse
-import ast
 import io
 import json
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 import urllib.request
 
+from packages import run_with
+
 HERE = pathlib.Path(__file__).resolve().parent
-VENV = HERE / ".venv-shading"
-PACKAGES = ["datashader==0.19.1", "numpy", "pandas", "pyarrow", "pillow"]
+PACKAGES = ["datashader==0.19.1", "numpy", "pandas", "pyarrow==26.0.1", "pillow"]
 HOWS = ["eq_hist", "log", "cbrt", "linear"]
 ZOOMS = [0, 3, 6, 9, 12]
 MOSAICS = [1, 2]
@@ -34,16 +32,6 @@ MOSAICS = [1, 2]
 # counts in both, up to as many counts as bins.
 EQ_HIST_MIXED_MAX, EQ_HIST_RAMP_MAX = 600, 65535
 VIRIDIS = HERE.parent.parent / "src" / "shade" / "cmaps" / "viridis.hex"
-
-
-def with_peers():
-    """Runs this script again with a Python that has Datashader."""
-    python = VENV / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    os.environ["POINTILLIST_PEERS"] = "1"
-    os.execv(python, [str(python), __file__, *sys.argv[1:]])
 
 
 class Served:
@@ -263,8 +251,7 @@ def main():
     parser.add_argument("--binary", required=True)
     parser.add_argument("inputs", nargs="+", help="files to ingest, or datasets")
     args = parser.parse_args()
-    if not os.environ.get("POINTILLIST_PEERS"):
-        with_peers()
+    run_with("datashader-shading", PACKAGES)
     import numpy as np
 
     whole = np.zeros(4, int)

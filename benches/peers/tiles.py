@@ -4,7 +4,7 @@
     benches/peers/tiles.py --binary target/release/pointillist --rows 40000000
     benches/peers/tiles.py --binary target/release/pointillist --input ../shared/data/opencellid-234-gb.csv.gz
 
-The peers are installed into a virtual environment of their own beside this script. Points are generated (or given) and ingested
+The peers are installed into a virtual environment of their own. Points are generated (or given) and ingested
 into --data, which is kept for the next run. pointillist is asked over HTTP, while nothing else of this script is at work: each of --rounds
 servers is started, warmed up by the tile 1/0/0 (which maps the files and ranks every group; no tile of the table), and then asked for every
 tile once, unfiltered and filtered, so that no cache answers; the first tile under the filter includes its evaluation. The time is the median
@@ -28,19 +28,10 @@ import time
 import urllib.parse
 import urllib.request
 
-HERE = pathlib.Path(__file__).resolve().parent
-VENV = HERE / ".venv-tiles"
-PACKAGES = ["datashader==0.19.1", "dask[dataframe]", "pandas", "pyarrow", "duckdb==2.0.0", "numpy"]
+from packages import run_with
+
+PACKAGES = ["datashader==0.19.1", "dask[dataframe]", "pandas", "pyarrow==26.0.1", "duckdb==2.0.1", "numpy"]
 RADIOS_FILTER = "range BETWEEN 1000 AND 3000 AND created >= TIMESTAMP('2015-01-01T00:00:00Z')"
-
-
-def with_peers():
-    """Runs this script again with a Python that has the peers."""
-    python = VENV / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    os.execv(python, [str(python), __file__, *sys.argv[1:]])
 
 
 class Served:
@@ -141,9 +132,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-dask", action="store_true")
     args = parser.parse_args()
-    if not os.environ.get("POINTILLIST_PEERS"):
-        os.environ["POINTILLIST_PEERS"] = "1"
-        with_peers()
+    run_with("datashader-tiles", PACKAGES)
 
     import dask.dataframe as dd
     import datashader as ds
