@@ -225,16 +225,15 @@ pub fn has_parameter(uri: &Uri, name: &str) -> bool {
     uri.query().is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some(name)))
 }
 
-/// A number of a tile's address. Digits only: `+1` and `-0` would be other names of the same tile. What is too large for any
-/// tile is given as the largest number.
+/// A number of a tile's address. Digits only: `+1` and `-0` would be other names of the same tile.
 ///
 /// # Errors
-/// 400 for anything else.
+/// 400 for anything else, and for what does not fit into 32 bits.
 pub fn served_number(name: &str, text: &str) -> Result<u32, Problem> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Problem::bad_request(format!("{name}={} is not a whole number", excerpt(text))));
     }
-    Ok(text.parse().unwrap_or(u32::MAX))
+    text.parse().map_err(|_| Problem::bad_request(format!("{name}={} is larger than any number of a tile", excerpt(text))))
 }
 
 /// The start of a value, for a message.

@@ -181,7 +181,7 @@ fn a_full_disk_at_every_stage() {
         run(Command::new("unshare").args(["-Urm", "bash", "-c", &script]).envs(variables).envs([program]))
     };
     if !Command::new("unshare").args(["-Urm", "true"]).status().is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: full disks: this system lets no ordinary process mount one");
+        crate::skipped::skipped("full disks", "this system lets no ordinary process mount one");
         return;
     }
     let ingest = "\"$POINTILLIST\" ingest \"$IN\" -o out --memory-limit 1MB 2>&1; code=$?; ls -A; [ $code != 0 ] || \"$POINTILLIST\" verify out; exit $code";

@@ -119,7 +119,7 @@ fn ten_thousand_connections_of_which_nine_thousand_idle() {
     let files_wanted = (IDLE + BUSY + 500) as u64;
     let files = rlimit::increase_nofile_limit(files_wanted).unwrap_or(0);
     if files < files_wanted {
-        eprintln!("SKIPPED: ten thousand connections: this process may have {files} files");
+        crate::skipped::skipped("ten thousand connections", format!("this process may have {files} files"));
         return;
     }
     let sample = Sample::new(500);

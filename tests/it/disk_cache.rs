@@ -99,7 +99,7 @@ fn a_full_disk_costs_no_answer_and_is_said_once() {
     let sample = Sample::new(3000);
     let log = sample.folder.path().join("log");
     let Some(disk) = SmallDisk::mounted(&sample.folder.path().join("small")) else {
-        eprintln!("SKIPPED: a_full_disk_costs_no_answer_and_is_said_once: only root may mount a small disk");
+        crate::skipped::skipped("a_full_disk_costs_no_answer_and_is_said_once", "only root may mount a small disk");
         return;
     };
     let arguments = ["--cache-dir", disk.0.to_str().unwrap()];

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 fn a_read_only_disk_is_read_and_what_would_write_says_so() {
     let sample = Sample::new(500);
     let Some(disk) = SmallDisk::mounted(&sample.folder.path().join("disk")) else {
-        eprintln!("SKIPPED: a_read_only_disk_is_read_and_what_would_write_says_so: only root may mount a disk");
+        crate::skipped::skipped("a_read_only_disk_is_read_and_what_would_write_says_so", "only root may mount a disk");
         return;
     };
     let at = |name: &str| disk.0.join(name).to_str().unwrap().to_owned();
@@ -94,7 +94,7 @@ fn a_dataset_that_a_killed_replacement_moved_away_is_put_back() {
 fn a_clock_that_jumps_changes_no_answer() {
     let library = ["x86_64", "aarch64"].map(|cpu| format!("/usr/lib/{cpu}-linux-gnu/faketime/libfaketimeMT.so.1")).into_iter().find(|path| Path::new(path).exists());
     let Some(library) = library else {
-        eprintln!("SKIPPED: a_clock_that_jumps_changes_no_answer: libfaketime is not installed");
+        crate::skipped::skipped("a_clock_that_jumps_changes_no_answer", "libfaketime is not installed");
         return;
     };
     let sample = Sample::new(500);

@@ -48,7 +48,7 @@ fn both_engines_count_what_numpy_counts() {
         for backend in [Backend::Cpu, Backend::Gpu] {
             let engine = match open(dataset.clone(), backend, &EngineOptions::default()) {
                 Err(EngineError::NoDevice(why)) if backend == Backend::Gpu => {
-                    eprintln!("SKIPPED: the GPU engine's counts of {}: {why}", case.name);
+                    crate::skipped::skipped(&case.name, format!("the GPU engine: {why}"));
                     continue;
                 }
                 engine => engine.unwrap(),

@@ -137,6 +137,15 @@ fn a_restyle_of_what_was_seen_counts_nothing() {
         assert_eq!((got.status, got.header("x-cache")), (200, "MISS"), "{style}: {}", String::from_utf8_lossy(&got.body));
     }
     assert_eq!(counted(), before);
+
+    // Spread points come from the tiles around, too: counted once.
+    served.get(&format!("/towers/1/1/0.png?{filter}&spread=2"));
+    let before = counted();
+    for style in ["how=log", "cmap=viridis", "hide=LTE"] {
+        let got = served.get(&format!("/towers/1/1/0.png?{filter}&spread=2&{style}"));
+        assert_eq!((got.status, got.header("x-cache")), (200, "MISS"), "{style}");
+    }
+    assert_eq!(counted(), before);
 }
 
 #[test]
@@ -158,7 +167,7 @@ fn what_is_wrong_is_said_with_the_right_status() {
     let served = Served::start(&sample.dataset(), &[]);
     for (path, status, said) in [
         ("/towers/0/1/0.png", 400, "x and y run from 0 to 0"),
-        ("/towers/3/99999999999999999999/0.png", 400, "outside the world"),
+        ("/towers/3/99999999999999999999/0.png", 400, "x=99999999999999999999 is larger than any number of a tile"),
         ("/towers/a/0/0.png", 400, "z=a is not a whole number"),
         ("/towers/0/-1/0.png", 400, "x=-1"),
         ("/towers/0/0/0x.png", 400, "y=0x"),

@@ -34,5 +34,6 @@ mod questions;
 mod real_data;
 mod replicas;
 mod served;
+mod skipped;
 mod stores;
 mod telemetry;

@@ -94,7 +94,7 @@ fn nginx_keeps_what_may_be_kept_and_nothing_else() {
     let folder = sample.folder.path().join("nginx");
     std::fs::create_dir(&folder).unwrap();
     let Some(nginx) = Nginx::before(&served, &folder) else {
-        eprintln!("SKIPPED: nginx_keeps_what_may_be_kept_and_nothing_else: nginx is not installed");
+        crate::skipped::skipped("nginx_keeps_what_may_be_kept_and_nothing_else", "nginx is not installed");
         return;
     };
     let proxied = |got: &Got| got.header("x-proxy-cache").to_owned();

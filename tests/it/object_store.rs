@@ -25,14 +25,15 @@ impl ObjectStore {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/object_store.py");
         let started = Command::new("python3").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let Ok(mut child) = started else {
-            eprintln!("SKIPPED: {test}: python3 is not installed");
+            crate::skipped::skipped(test, "python3 is not installed");
             return None;
         };
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let Ok(said) = serde_json::from_str::<Value>(&line) else {
-            eprintln!("SKIPPED: {test}: {}", line.trim());
-            let _ = child.wait();
+            let ended = child.wait().unwrap();
+            let why = line.trim().strip_prefix("SKIPPED: ").unwrap_or_else(|| panic!("the store does not start: {ended}: {line}"));
+            crate::skipped::skipped(test, why);
             return None;
         };
         let text = |value: &Value| value.as_str().unwrap().to_owned();

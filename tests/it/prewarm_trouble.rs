@@ -14,6 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// What a run may take to make the tiles that a test waits for.
+const UNDER_WAY_TIME_MAX: Duration = Duration::from_secs(60);
+
 fn summary(output: &Output) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
 }
@@ -93,7 +96,9 @@ fn under_way(sample: &Sample, arguments: &[&str], work: &Path, tiles_min: i64) -
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    let started = Instant::now();
     while !work.exists() || tiles_in(work) < tiles_min {
+        assert!(started.elapsed() < UNDER_WAY_TIME_MAX, "it has made too few tiles: {}", tiles_in(work));
         assert!(child.try_wait().unwrap().is_none(), "it has ended already: the test gives it too little to do");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -211,7 +216,7 @@ fn both_engines_make_the_same_archive() {
         };
         let (on_gpu, gpu) = run("gpu", &[]);
         if said(&on_gpu).contains("no usable GPU") {
-            eprintln!("SKIPPED: both_engines_make_the_same_archive: {}", said(&on_gpu).trim());
+            crate::skipped::skipped("both_engines_make_the_same_archive", said(&on_gpu).trim());
             return;
         }
         let (on_cpu, cpu) = run("cpu", &[]);

@@ -12,7 +12,7 @@ pub fn real(name: &str) -> Option<PathBuf> {
     // A worktree lies one folder deeper than the project.
     let path = if path.exists() { path } else { PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name) };
     if !path.exists() {
-        eprintln!("SKIPPED: the real file {name} is not in ../shared/data");
+        crate::skipped::skipped(name, "the real file is not in ../shared/data");
     }
     path.exists().then_some(path)
 }

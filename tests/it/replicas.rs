@@ -26,7 +26,7 @@ impl Redis {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let redis = Redis::start_at(port);
         if redis.is_none() {
-            eprintln!("SKIPPED: {test}: redis-server is not installed");
+            crate::skipped::skipped(test, "redis-server is not installed");
         }
         redis
     }
@@ -150,7 +150,7 @@ fn a_killed_replica_costs_no_request() {
     let Some(redis) = Redis::start(test) else { return };
     let sample = Sample::new(3000);
     let Some((mut replicas, nginx)) = replicated(sample.folder.path(), &sample.dataset(), &redis.url()) else {
-        eprintln!("SKIPPED: {test}: nginx is not installed");
+        crate::skipped::skipped(test, "nginx is not installed");
         return;
     };
     let wanted: Vec<String> = (3..=6).flat_map(|zoom| paths(&sample, zoom)).collect();
@@ -211,7 +211,7 @@ fn a_new_version_comes_replica_by_replica_and_no_tile_is_mixed() {
     let current = folder.join("current");
     std::os::unix::fs::symlink(sample.dataset(), &current).unwrap();
     let Some((replicas, nginx)) = replicated(folder, &current, &redis.url()) else {
-        eprintln!("SKIPPED: {test}: nginx is not installed");
+        crate::skipped::skipped(test, "nginx is not installed");
         return;
     };
     let wanted = paths(&sample, 3);
