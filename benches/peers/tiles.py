@@ -10,8 +10,9 @@ servers is started, warmed up by the tile 1/0/0 (which maps the files and ranks 
 tile once, unfiltered and filtered, so that no cache answers; the first tile under the filter includes its evaluation. The time is the median
 of what Server-Timing says of its `count` stage (count, pack, cache), and the whole request is shown beside it. Datashader and DuckDB work in this process on
 projected coordinates held in memory, Datashader after a warm-up, DuckDB on a table sorted by the Z-order key; medians of --rounds.
-The ratio is that of Datashader's time to the count's; of the histogram, whose points DuckDB counts without categories as well, that of
-DuckDB's to the whole request's.
+`engine` is the median of `pointillist bench` for the densest tile of the same zoom, counted again and again into memory that it holds: what the
+count itself takes. The two ratios are those of Datashader's time to the engine's and to the server's; of the histogram, whose points DuckDB counts
+without categories as well, that of DuckDB's to the whole request's.
 """
 
 import argparse
@@ -63,6 +64,18 @@ class Served:
     def stop(self):
         self.process.terminate()
         self.process.wait()
+
+
+def engine_times(binary, folder, data):
+    """Milliseconds by whether there is a filter, and by zoom."""
+    report = data / "bench.json"
+    subprocess.run([binary, "bench", folder, "--backend", "cpu", "--json", report], check=True, capture_output=True)
+    times = {}
+    for measured in json.loads(report.read_text())["backends"][0]["measurements"]:
+        if found := re.fullmatch(r"(unfiltered|filtered), densest, zoom (\d+)", measured["detail"]):
+            if measured["what"] == "count":
+                times[found[1] == "filtered", int(found[2])] = measured["median_ms"]
+    return times
 
 
 @dataclasses.dataclass
@@ -198,13 +211,14 @@ def main():
             f"SELECT radio, (x >> {shift}) & 255, (y >> {shift}) & 255, count(*) FROM points WHERE x BETWEEN {tx * side} AND "
             f"{(tx + 1) * side - 1} AND y BETWEEN {ty * side} AND {(ty + 1) * side - 1} {where} GROUP BY ALL").fetchnumpy()
 
+    engine = engine_times(args.binary, folder, data)
     ours = served_times(args.binary, folder, args.rounds, tiles)
     filtered = frame[mask]
     dask = None if args.no_dask else dd.from_pandas(frame, npartitions=os.cpu_count() or 2)
     datashader(frame.iloc[:1000], (0, 0, 0))
     planes = {category: i for i, category in enumerate(ours.categories)}
     print(f"{len(frame):,} points of {source.name}; medians of {args.rounds}, milliseconds; densest tile of each zoom")
-    print(f"{'':34}{'pointillist':>12}{'(request)':>11}{'Datashader':>12}{'Dask':>9}{'DuckDB':>9}{'ratio':>8}{'agree':>7}")
+    print(f"{'':34}{'engine':>8}{'server':>9}{'(request)':>11}{'Datashader':>12}{'Dask':>9}{'DuckDB':>9}{'ratio':>8}{'ratio':>8}{'agree':>7}")
     wrong = 0
     for label, part, text, where in [("", frame, "", ""),
                                      ("filtered, ", filtered, RADIOS_FILTER,
@@ -226,8 +240,9 @@ def main():
             agree = bool((expected == grid).all()) and shaded == int(grid.sum())
             wrong += not agree
             note = ", its first tile" if text and number == 0 else ""
-            print(f"{label + '/'.join(map(str, tile)) + note:34}{count:12.2f}{whole:11.2f}{peer:12.1f}{dask_ms:9.1f}{duck:9.1f}"
-                  f"{peer / max(count, 1e-3):7.0f}x{'yes' if agree else 'NO':>7}")
+            alone = engine[bool(text), tile[0]]
+            print(f"{label + '/'.join(map(str, tile)) + note:34}{alone:8.2f}{count:9.2f}{whole:11.2f}{peer:12.1f}{dask_ms:9.1f}{duck:9.1f}"
+                  f"{peer / alone:7.0f}x{peer / max(count, 1e-3):7.0f}x{'yes' if agree else 'NO':>7}", flush=True)
     theirs, equal = [], True
     for bins, (counts, least, width) in ours.histograms.items():
         started = time.perf_counter()
@@ -236,7 +251,7 @@ def main():
         equal &= counts == {least + int(bin) * width: count for bin, count in answer}
     wrong += not equal
     whole, duck = ours.histogram_ms, statistics.median(theirs)
-    print(f"{'histogram of range, some 64 bins':34}{'':12}{whole:11.2f}{'':12}{'':9}{duck:9.1f}{duck / whole:7.1f}x{'yes' if equal else 'NO':>7}")
+    print(f"{'histogram of range, some 64 bins':34}{'':17}{whole:11.2f}{'':12}{'':9}{duck:9.1f}{'':8}{duck / whole:7.1f}x{'yes' if equal else 'NO':>7}")
     if wrong:
         sys.exit(f"{wrong} answers differ")
 

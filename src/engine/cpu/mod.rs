@@ -167,7 +167,9 @@ impl CpuEngine {
 impl Engine for CpuEngine {
     fn info(&self) -> EngineInfo {
         let threads = rayon::current_num_threads();
-        let device = format!("{threads} threads, {:?}", self.arch);
+        // The name of the level alone: pulp lists what it consists of in brackets behind it.
+        let level = format!("{:?}", self.arch);
+        let device = format!("{threads} threads, {}", level.split('(').next().unwrap_or(&level));
         EngineInfo { backend: "cpu", device, software: false, device_memory_bytes: 0, trouble: None }
     }
 
