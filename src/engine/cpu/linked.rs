@@ -89,20 +89,17 @@ fn pass(arch: Arch, dataset: &Dataset, question: &LinkedQuestion, cancel: &Cance
             let Tally { cells, group, slice, offsets } = tally;
             let (cells, totals) = cells.split_at_mut(targets.len());
             let [selected, selected_total] = totals else { unreachable!("zeros ends with these two") };
-            let all = passing.all_but(None);
-            let union = passing.union();
             if let Some((column, slicer)) = &slicer {
-                slicer.places(arch, part.column(*column), block, &union[..words], slice);
+                slicer.places(arch, part.column(*column), block, &passing.union[..words], slice);
             }
             if let Some(inside) = &inside {
-                selected_total.count(arch, &all[..words], slicer.as_ref().map(|_| &*slice));
+                selected_total.count(arch, &passing.all[..words], slicer.as_ref().map(|_| &*slice));
                 passing.restrict(&inside[block * BLOCK_WORDS..][..words]);
             }
-            let union = passing.union();
+            let Passing { all, union, .. } = &passing;
             if union.iter().all(|&word| word == 0) {
                 return;
             }
-            let all = passing.all_but(None);
             if counting.is_none() {
                 selected.count(arch, &all[..words], slicer.as_ref().map(|_| &*slice));
             }
@@ -110,7 +107,7 @@ fn pass(arch: Arch, dataset: &Dataset, question: &LinkedQuestion, cancel: &Cance
                 groups.places(arch, part.column(*column), block, &union[..words], group);
             }
             for ((cells, target), request) in cells.iter_mut().zip(&targets).zip(&question.histograms) {
-                let mask = passing.all_but(target.own);
+                let mask = vectorized!(arch, passing.all_but(target.own));
                 let (bins, stride) = (target.bins as u32 + 2, if target.sliced { target.stride as u32 } else { 0 });
                 let is_apart = by.is_some() || target.sliced;
                 if is_apart {
@@ -143,8 +140,11 @@ type Words = [u64; BLOCK_WORDS];
 
 /// Which points of a block pass what.
 struct Passing {
-    base: Words,
     brushes: Vec<Words>,
+    /// All brushes.
+    all: Words,
+    /// All brushes but one at most: the points that some histogram counts.
+    union: Words,
 }
 
 impl Passing {
@@ -160,28 +160,62 @@ impl Passing {
         if rest < BLOCK_POINTS && !rest.is_multiple_of(64) {
             base[rest / 64] &= (1 << (rest % 64)) - 1;
         }
-        Passing { base, brushes: brushes.iter().map(evaluated).collect() }
+        let brushes: Vec<Words> = brushes.iter().map(evaluated).collect();
+        let (all, union) = vectorized!(arch, all_and_union(base, &brushes));
+        Passing { brushes, all, union }
     }
 
     fn restrict(&mut self, inside: &[u64]) {
-        self.base.iter_mut().zip(inside).for_each(|(word, inside)| *word &= inside);
+        self.all.iter_mut().zip(inside).for_each(|(word, inside)| *word &= inside);
+        self.union.iter_mut().zip(inside).for_each(|(word, inside)| *word &= inside);
     }
 
-    /// Points that pass all brushes but one.
+    /// Points that pass all brushes but one: those of the union that fail it fail no other.
+    #[inline(always)]
     fn all_but(&self, own: Option<usize>) -> Words {
-        let mut words = self.base;
-        for (_, brush) in self.brushes.iter().enumerate().filter(|(i, _)| Some(*i) != own) {
-            words.iter_mut().zip(brush).for_each(|(word, passing)| *word &= passing);
-        }
+        let Some(own) = own else { return self.all };
+        let failing = self.union.iter().zip(&self.brushes[own]);
+        let mut words = self.all;
+        words.iter_mut().zip(failing).for_each(|(word, (union, passing))| *word |= union & !passing);
         words
     }
+}
 
-    /// Points that some histogram counts: those that fail at most one brush.
-    fn union(&self) -> Words {
-        let mut union = self.all_but(None);
-        for own in 0..self.brushes.len() {
-            union.iter_mut().zip(self.all_but(Some(own))).for_each(|(word, passing)| *word |= passing);
+/// Points that pass all brushes, and those that fail at most one. A point that has failed none so far may fail the next.
+#[inline(always)]
+fn all_and_union(base: Words, brushes: &[Words]) -> (Words, Words) {
+    let (mut all, mut union) = (base, base);
+    for brush in brushes {
+        for ((all, union), passing) in all.iter_mut().zip(&mut union).zip(brush) {
+            *union = *union & passing | *all;
+            *all &= passing;
         }
-        union
+    }
+    (all, union)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn who_passes_all_brushes_but_one_is_found_bit_by_bit(
+            base: u64, brushes in proptest::collection::vec(prop_oneof![any::<u64>(), Just(u64::MAX), Just(0)], 0..5),
+        ) {
+            let words = |word: u64| { let mut words = [0; BLOCK_WORDS]; words[3] = word; words };
+            let of_block: Vec<Words> = brushes.iter().map(|&brush| words(brush)).collect();
+            let (all, union) = all_and_union(words(base), &of_block);
+            let but = |own: Option<usize>| {
+                brushes.iter().enumerate().filter(|(i, _)| Some(*i) != own).fold(base, |word, (_, brush)| word & brush)
+            };
+            prop_assert_eq!(all[3], but(None));
+            prop_assert_eq!(union[3], (0..brushes.len()).fold(but(None), |word, own| word | but(Some(own))));
+            let passing = Passing { brushes: of_block, all, union };
+            for own in (0..brushes.len()).map(Some).chain([None]) {
+                prop_assert_eq!(passing.all_but(own)[3], but(own));
+            }
+        }
     }
 }
