@@ -119,7 +119,7 @@ fn draw(picture: &Picture, source: &Arc<Source>, pipeline: &Pipeline, out: &Path
     for (row, column) in (0..ROWS).flat_map(|row| (0..COLUMNS).map(move |column| (row, column))) {
         let tile = TileId::new(z, west + column as u32, north + row as u32)?;
         let request = TileRequest { view: view.clone(), tile, scale: Scale::One, content: Content::Png };
-        let pixels = decoded(&pipeline.tile(&request, &never)?.bytes)?;
+        let pixels = decoded(&pipeline.tile(&request, &never)?.body.bytes())?;
         for (y, line) in pixels.chunks_exact(TILE * 4).enumerate() {
             let at = ((row * TILE + y) * width + column * TILE) * 4;
             rgba[at..][..TILE * 4].copy_from_slice(line);

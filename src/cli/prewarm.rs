@@ -324,7 +324,7 @@ fn estimate(planned: &Planned, pipeline: &Pipeline, json: bool) -> anyhow::Resul
     let prepared = started.elapsed().as_secs_f64();
     let made = |(view, tile): &&(&Arc<View>, TileId)| {
         let request = TileRequest { view: Arc::clone(view), tile: *tile, scale: Scale::One, content: Content::Png };
-        pipeline.tile(&request, &Cancel::never()).map(|tile| tile.bytes.len())
+        pipeline.tile(&request, &Cancel::never()).map(|tile| tile.body.len())
     };
     let started = Instant::now();
     let bytes: usize = sample.par_iter().map(made).sum::<Result<usize, _>>()?;

@@ -6,5 +6,5 @@ mod palette;
 mod png;
 mod quantize;
 
-pub use npy::{NpyDtype, npy, npy_f64};
+pub use npy::{NpyCounts, NpyDtype, NpyElement, npy, npy_f64};
 pub use png::{Quality, empty_png, png, png_of_width};

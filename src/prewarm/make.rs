@@ -84,7 +84,7 @@ impl Run<'_> {
                     match made {
                         Ok(made) => {
                             tally.spent.add(&made.times);
-                            images.push((tile, made.bytes));
+                            images.push((tile, made.body.bytes()));
                         }
                         Err(ServiceError::Cancelled) if stop.is_asked() => {}
                         Err(error) => tally.fail(tile, error),

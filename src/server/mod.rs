@@ -34,6 +34,7 @@ mod purging;
 mod query;
 mod questions;
 mod run;
+mod sent;
 mod stall;
 mod tiles;
 mod tls;

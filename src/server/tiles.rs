@@ -1,6 +1,7 @@
 //! Tiles: `/{dataset}/{z}/{x}/{y}[@2x].{png,npy}`, of 256 pixels a side or, with `tilesize=512`, of twice as many finer ones.
 
 use super::query::{IMAGE, Known, NUMBERS, Query, excerpt, names_version, served_number};
+use super::sent::body_of;
 use super::{App, Problem, archives, caching};
 use crate::encode::NpyDtype;
 use crate::service::{
@@ -8,7 +9,6 @@ use crate::service::{
     ZOOM_MAX_SERVED,
 };
 use crate::world::TileId;
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -96,7 +96,7 @@ pub async fn tile(
         (X_CACHE, HeaderValue::from_static(origin)),
         (X_TILE_QUALITY, HeaderValue::from_static(quality.name())),
     ];
-    let mut response = (headers, Body::from(answer.tile.bytes.clone())).into_response();
+    let mut response = (headers, body_of(&answer.tile.body)).into_response();
     if answer.origin != Origin::Hit {
         response.headers_mut().insert(SERVER_TIMING, timing(&answer));
     }
@@ -111,7 +111,7 @@ fn stale(content_type: &'static str, answer: &Answer) -> Response {
         (X_CACHE, HeaderValue::from_static("STALE")),
         (X_TILE_QUALITY, HeaderValue::from_static("stale")),
     ];
-    (headers, Body::from(answer.tile.bytes.clone())).into_response()
+    (headers, body_of(&answer.tile.body)).into_response()
 }
 
 /// Waits for a tile. If this future is dropped, because the client has left, so is the ticket, and the work with it.

@@ -35,6 +35,12 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::selection`].
     pub fn grids(&self, view: &View, tiles: &[TileId], cancel: &Cancel) -> Result<Vec<Option<CountGrid>>, ServiceError> {
+        let unpacked = |grid: Option<Arc<PackedGrid>>| grid.and_then(|grid| grid.unpack());
+        Ok(self.packed_grids(view, tiles, cancel)?.into_iter().map(unpacked).collect())
+    }
+
+    /// As [`Pipeline::grids`], as they are kept.
+    fn packed_grids(&self, view: &View, tiles: &[TileId], cancel: &Cancel) -> Result<Vec<Option<Arc<PackedGrid>>>, ServiceError> {
         let found = self.kept_grids(view, |tile| view.counts_of(tile), tiles, |lacking| {
             let selection = self.selection(view, cancel)?;
             let _span = tracing::info_span!(target: TRACE, "count").entered();
@@ -44,11 +50,11 @@ impl Pipeline {
             let kept = grids.into_iter().map(|grid| KeptGrid::Counts(Arc::new(PackedGrid::pack(grid))));
             Ok(kept.collect())
         })?;
-        let unpacked = |grid: Option<KeptGrid>| match grid {
-            Some(KeptGrid::Counts(grid)) => grid.unpack(),
+        let counts = |grid: Option<KeptGrid>| match grid {
+            Some(KeptGrid::Counts(grid)) => Some(grid),
             _ => None,
         };
-        Ok(found.into_iter().map(unpacked).collect())
+        Ok(found.into_iter().map(counts).collect())
     }
 
     /// Grids from the cache, the others made together by `make`, in the order of the tiles that it is given. `None` for tiles
@@ -97,6 +103,20 @@ impl Pipeline {
     pub(super) fn counts(&self, view: &View, tile: TileId, scale: Scale, cancel: &Cancel) -> Result<Option<CountGrid>, ServiceError> {
         let grids = self.grids(view, &tiles_within(tile, scale.zooms()), cancel)?;
         Ok(stitched_counts(grids))
+    }
+
+    /// As [`Pipeline::counts`], as they are kept: those of a tile of 256 pixels are never unpacked.
+    pub(super) fn packed_counts(
+        &self,
+        view: &View,
+        tile: TileId,
+        scale: Scale,
+        cancel: &Cancel,
+    ) -> Result<Option<Arc<PackedGrid>>, ServiceError> {
+        match scale {
+            Scale::One => Ok(self.packed_grids(view, &[tile], cancel)?.pop().flatten().filter(|grid| !grid.is_empty())),
+            _ => Ok(self.counts(view, tile, scale, cancel)?.map(|grid| Arc::new(PackedGrid::pack(grid)))),
+        }
     }
 
     /// The counts of a tile, each point spread over the pixels around it, also from beyond the tile's border.

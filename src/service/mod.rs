@@ -13,6 +13,7 @@
 //! Everything here blocks or calls back: an asynchronous server passes a callback and never waits on a thread. This module
 //! must not know HTTP.
 
+mod body;
 mod cache;
 mod counts;
 mod digest;
@@ -38,6 +39,7 @@ mod tile;
 mod values;
 mod view;
 
+pub use body::TileBody;
 pub use cache::{ByteLru, CacheStats};
 pub use digest::Digest;
 pub use error::ServiceError;
@@ -274,8 +276,8 @@ impl Service {
                 let (shared, disk) = (shared.filter(|_| has_points), disk.filter(|_| has_points));
                 let kept = shared.as_ref().and_then(|shared| shared.get(&key));
                 if let Some(bytes) = kept.or_else(|| disk.as_ref().and_then(|disk| disk.get(&key))) {
-                    let tile = Arc::new(Tile { bytes, is_kept: true, quality: TileQuality::Exact, times: StageTimes::default() });
-                    tiles.insert(key, tile.clone(), tile.bytes.len());
+                    let tile = Arc::new(Tile { body: bytes.into(), is_kept: true, quality: TileQuality::Exact, times: StageTimes::default() });
+                    tiles.insert(key, tile.clone(), tile.body.held_bytes());
                     return Ok((tile, Origin::Hit));
                 }
                 let tile = Arc::new(of_whole_files(|| pipeline.tile(&request, flight.cancel()))?);
@@ -285,12 +287,12 @@ impl Service {
                     refiner.refine(&request.view, pixel_zoom(request.tile, request.scale));
                 }
                 if tile.is_kept {
-                    tiles.insert(key, tile.clone(), tile.bytes.len());
+                    tiles.insert(key, tile.clone(), tile.body.held_bytes());
                     if let Some(shared) = &shared {
-                        shared.insert(&key, &tile.bytes);
+                        shared.insert(&key, &tile.body.bytes());
                     }
                     if let Some(disk) = &disk {
-                        disk.insert(&key, request.view.source.name(), tile.bytes.clone());
+                        disk.insert(&key, request.view.source.name(), tile.body.bytes());
                     }
                 }
                 Ok((tile, Origin::Miss))

@@ -1,6 +1,8 @@
 //! Grids packed for the cache: most pixels of most tiles are empty, and most counts are small.
 
+use crate::encode::{NpyCounts, NpyDtype, NpyElement};
 use crate::engine::{CountGrid, ValueGrid};
+use bytes::Bytes;
 
 /// A count grid in the smallest of four forms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +25,18 @@ enum Body {
 /// Pixels that are looked at together: two cache lines.
 const RUN_PIXELS: usize = 32;
 
+/// Elements of a piece of an array: 64 KiB of u32.
+const PIECE_ELEMENTS: usize = 1 << 14;
+
+/// Of most grids most pieces are these.
+static ZEROS: [u8; PIECE_ELEMENTS * 4] = [0; PIECE_ELEMENTS * 4];
+
 impl PackedGrid {
+    /// Without points.
+    pub fn empty(categories: usize, size: usize) -> PackedGrid {
+        PackedGrid { categories, size, body: Body::Empty }
+    }
+
     pub fn pack(grid: CountGrid) -> PackedGrid {
         let (categories, size) = (grid.categories, grid.size);
         // Run by run, so that the loop is one of vectors, and the runs of zeros, which most are, are not looked at again.
@@ -54,7 +67,7 @@ impl PackedGrid {
             match dense_bytes {
                 1 => Body::U8(grid.counts.iter().map(|&count| count as u8).collect()),
                 2 => Body::U16(grid.counts.iter().map(|&count| count as u16).collect()),
-                _ => Body::U32(grid.counts.into_boxed_slice()),
+                _ => Body::U32(grid.into_counts().into_boxed_slice()),
             }
         };
         PackedGrid { categories, size, body }
@@ -76,6 +89,54 @@ impl PackedGrid {
             Body::U32(counts) => counts.to_vec(),
         };
         Some(CountGrid { categories: self.categories, size: self.size, counts })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.body == Body::Empty
+    }
+
+    /// How its counts are written as an array.
+    pub fn npy_layout(&self, dtype: NpyDtype) -> NpyCounts {
+        let fits = |count: u32| count <= u32::from(u16::MAX);
+        let element = NpyElement::of(dtype, || match &self.body {
+            Body::Empty | Body::U8(_) | Body::U16(_) => true,
+            Body::Sparse(entries) => entries.iter().all(|&(_, count)| fits(count)),
+            Body::U32(counts) => counts.iter().all(|&count| fits(count)),
+        });
+        NpyCounts { categories: self.categories, size: self.size, element }
+    }
+
+    /// Piece by piece the bytes of [`crate::encode::npy`]: the header, then elements. The pieces are small, so that who sends them holds
+    /// no whole array, which is 1.3 MB of five categories, and zeros are nobody's memory.
+    pub fn npy_piece(&self, layout: &NpyCounts, piece: usize) -> Option<Bytes> {
+        let Some(before) = piece.checked_sub(1) else { return Some(layout.header().into()) };
+        let from = before * PIECE_ELEMENTS;
+        let to = layout.elements().min(from + PIECE_ELEMENTS);
+        if from >= to {
+            return None;
+        }
+        let (element_bytes, mut bytes) = (layout.element.bytes(), Vec::new());
+        let zeros = Bytes::from_static(&ZEROS[..(to - from) * element_bytes]);
+        match &self.body {
+            Body::Empty => return Some(zeros),
+            Body::Sparse(entries) => {
+                let at = |element: usize| entries.partition_point(|&(index, _)| (index as usize) < element);
+                let entries = &entries[at(from)..at(to)];
+                if entries.is_empty() {
+                    return Some(zeros);
+                }
+                bytes.extend_from_slice(&zeros);
+                for &(index, count) in entries {
+                    // The first bytes of a count, little endian, are the count where it fits.
+                    let place = (index as usize - from) * element_bytes;
+                    bytes[place..place + element_bytes].copy_from_slice(&count.to_le_bytes()[..element_bytes]);
+                }
+            }
+            Body::U8(counts) => layout.append(&counts[from..to], &mut bytes),
+            Body::U16(counts) => layout.append(&counts[from..to], &mut bytes),
+            Body::U32(counts) => layout.append(&counts[from..to], &mut bytes),
+        }
+        Some(bytes.into())
     }
 
     pub fn bytes(&self) -> usize {
@@ -134,6 +195,7 @@ impl PackedValues {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::npy;
     use proptest::prelude::*;
 
     proptest! {
@@ -148,6 +210,21 @@ mod tests {
             match packed.unpack() {
                 Some(back) => prop_assert_eq!(back, grid),
                 None => prop_assert!(grid.is_empty()),
+            }
+        }
+
+        #[test]
+        fn the_pieces_of_an_array_are_its_bytes(
+            few in proptest::collection::vec((0usize..3 * 90 * 90, 1u32..100_000), 0..60), dense: bool, shift in 0u32..20,
+        ) {
+            // 24,300 elements: a piece and a half.
+            let mut grid = CountGrid { categories: 3, size: 90, counts: vec![u32::from(dense); 3 * 90 * 90] };
+            few.into_iter().for_each(|(place, count)| grid.counts[place] = count >> shift);
+            let packed = PackedGrid::pack(grid.clone());
+            for dtype in [NpyDtype::U32, NpyDtype::Auto] {
+                let layout = packed.npy_layout(dtype);
+                let pieces: Vec<Bytes> = (0..).map_while(|piece| packed.npy_piece(&layout, piece)).collect();
+                prop_assert!(pieces.concat() == npy(&grid, dtype));
             }
         }
 

@@ -2,15 +2,17 @@
 //!
 //! It blocks and runs on the caller's thread. Requests, queues and finished tiles are somebody else's subject.
 
+use super::body::TileBody;
 use super::cache::{ByteLru, CacheStats, Oversized};
 use super::counts::KeptGrid;
 use super::memo::Memo;
 use super::mosaic::pixel_zoom;
+use super::packed::PackedGrid;
 use super::preview::{Pace, cells};
 use super::tile::{Content, StageTimes, Tile, TileQuality, TileRequest};
 use super::view::View;
 use super::{Digest, Metrics, Purge, ServiceError, TRACE};
-use crate::encode::{Quality, empty_png, npy, png};
+use crate::encode::{Quality, empty_png, png};
 use crate::engine::{Cancel, CountGrid, Distribution, Selection, ValueDistribution};
 use crate::shade::{Category, Legend, Normalize, Shader, Spread};
 use crate::world::{TileId, Zoom};
@@ -125,15 +127,16 @@ impl Pipeline {
             Content::Png8 => self.image(request, Quality::Palette, cancel),
             Content::Npy(dtype) => {
                 let started = Instant::now();
-                let groups = request.view.source.groups(request.view.by)?.len();
-                let grid = self.counts(&request.view, request.tile, request.scale, cancel)?;
-                let count = started.elapsed();
-                let is_kept = grid.is_some();
-                let grid = grid.unwrap_or_else(|| CountGrid::zeros(groups, request.scale.pixels()));
-                let bytes = tracing::info_span!(target: TRACE, "encode").in_scope(|| Bytes::from(npy(&grid, dtype)));
-                let times = StageTimes { count, encode: started.elapsed() - count, ..StageTimes::default() };
+                let grid = self.packed_counts(&request.view, request.tile, request.scale, cancel)?;
+                let times = StageTimes { count: started.elapsed(), ..StageTimes::default() };
                 self.metrics.observe_stages(request, &times);
-                Ok(Tile { bytes, is_kept, quality: TileQuality::Exact, times })
+                let is_kept = grid.is_some();
+                let empty = |categories| Arc::new(PackedGrid::empty(categories, request.scale.pixels()));
+                let grid = match grid {
+                    Some(grid) => grid,
+                    None => empty(request.view.source.groups(request.view.by)?.len()),
+                };
+                Ok(Tile { body: TileBody::npy(grid, dtype), is_kept, quality: TileQuality::Exact, times })
             }
         }
     }
@@ -300,8 +303,8 @@ impl Pipeline {
             // One body for all empty tiles, and nothing in it that a distribution could change.
             (None, None) => {
                 let times = StageTimes { count, ..StageTimes::default() };
-                let bytes = Bytes::from_static(empty_png(pixels));
-                return Ok(Tile { bytes, is_kept: false, quality: TileQuality::Exact, times });
+                let body = Bytes::from_static(empty_png(pixels)).into();
+                return Ok(Tile { body, is_kept: false, quality: TileQuality::Exact, times });
             }
             (None, Some(_)) => CountGrid::zeros(view.source.groups(view.by)?.len(), pixels),
         };
@@ -313,7 +316,7 @@ impl Pipeline {
         let times = StageTimes { count, shade, encode };
         self.metrics.observe_stages(request, &times);
         let quality = prepared.quality;
-        Ok(Tile { bytes, is_kept: quality == TileQuality::Exact, quality, times })
+        Ok(Tile { body: bytes.into(), is_kept: quality == TileQuality::Exact, quality, times })
     }
 
     fn prepared(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<Arc<Prepared>, ServiceError> {

@@ -113,7 +113,7 @@ fn an_entry_over_the_budget_is_served_and_not_kept_and_the_budget_holds() {
         let (_ticket, answer) = ask(&tiny, request(&source, tile(1, 0, 0), &[]));
         let answer = answer.recv().unwrap().unwrap();
         assert_eq!(answer.origin, Origin::Miss);
-        assert!(answer.tile.bytes.starts_with(b"\x89PNG"));
+        assert!(answer.tile.body.bytes().starts_with(b"\x89PNG"));
     }
     assert_eq!(metric(&tiny, "pointillist_tile_cache_bytes{cache=\"tile\"}"), 0);
 

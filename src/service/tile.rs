@@ -1,10 +1,10 @@
 //! Tiles: what is asked for, by what it is known, and what comes back.
 
+use super::body::TileBody;
 use super::view::View;
 use super::Digest;
 use crate::encode::NpyDtype;
 use crate::world::TileId;
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,7 +101,7 @@ impl TileQuality {
 /// A finished tile.
 #[derive(Clone, Debug)]
 pub struct Tile {
-    pub bytes: Bytes,
+    pub body: TileBody,
     /// Whether it is worth a place in a cache: an empty tile costs nothing to make, and a preview is good for a moment only.
     pub is_kept: bool,
     pub quality: TileQuality,

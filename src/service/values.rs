@@ -35,7 +35,7 @@ impl Pipeline {
             Content::Npy(_) => (None, TileQuality::Exact, started.elapsed()),
             Content::Png | Content::Png8 if !is_kept && view.style.background.is_none() => {
                 let times = StageTimes { count: started.elapsed(), ..StageTimes::default() };
-                return Ok(Tile { bytes: Bytes::from_static(empty_png(pixels)), is_kept, quality: TileQuality::Exact, times });
+                return Ok(Tile { body: Bytes::from_static(empty_png(pixels)).into(), is_kept, quality: TileQuality::Exact, times });
             }
             Content::Png | Content::Png8 => {
                 let (distribution, quality) = self.value_scale(view, aggregate, pixel_zoom(*tile, *scale), cancel)?;
@@ -51,10 +51,10 @@ impl Pipeline {
             Some(rgba) => png(&rgba, pixels, Quality::Exact),
             None => npy_f64(&grid),
         });
-        let bytes = Bytes::from(bytes);
+        let body = Bytes::from(bytes).into();
         let times = StageTimes { count, shade, encode: started.elapsed() - count - shade };
         self.metrics.observe_stages(request, &times);
-        Ok(Tile { bytes, is_kept: is_kept && quality == TileQuality::Exact, quality, times })
+        Ok(Tile { body, is_kept: is_kept && quality == TileQuality::Exact, quality, times })
     }
 
     /// Values of several tiles of 256 pixels: from the cache, the others in one call of the engine. `None` without any.
