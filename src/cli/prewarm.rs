@@ -293,8 +293,9 @@ fn print(summary: &Summary, json: bool) -> anyhow::Result<()> {
     )?;
     writeln!(
         stdout,
-        "of the threads' time: counting {:.0} %, shading {:.0} %, encoding {:.0} %; {:.1} s for the output, {:.1} s waited for others",
+        "of the threads' time: counting {:.0} % ({} tiles were summed from those inside), shading {:.0} %, encoding {:.0} %; {:.1} s for the output, {:.1} s waited for others",
         share(summary.count_seconds),
+        summary.summed,
         share(summary.shade_seconds),
         share(summary.encode_seconds),
         summary.write_seconds,
@@ -319,7 +320,7 @@ fn estimate(planned: &Planned, pipeline: &Pipeline, json: bool) -> anyhow::Resul
     // What a zoom's first tile prepares for the others is the same however many there are.
     let started = Instant::now();
     for (view, plan) in planned {
-        prewarm::prepare(view, plan, pipeline, &Stop::new())?;
+        prewarm::prepare(view, &plan.tiles, pipeline, &Stop::new())?;
     }
     let prepared = started.elapsed().as_secs_f64();
     let made = |(view, tile): &&(&Arc<View>, TileId)| {

@@ -4,6 +4,7 @@
 //! more come together: in integers wherever values are scaled integers, which no order can change; else in f64, each part's
 //! points in their order and the parts in theirs; minima and maxima by keys, whose order is that of the values.
 
+use super::grid::halve;
 use crate::dataset::column::{DECIMALS_MAX, float_from_ordered_key, ordered_key_from_float, power_of_ten, scaled};
 use crate::dataset::{ColumnId, Dataset, DictionaryValues, Encoding};
 use std::borrow::Cow;
@@ -73,6 +74,12 @@ impl<'a> Numbers<'a> {
         (0..=DECIMALS_MAX).find_map(all_scaled).unwrap_or(Numbers::Floats(floats))
     }
 
+    /// Whether what points come to does not depend on the order in which they are added: of all but sums of floats.
+    pub fn add_in_any_order(&self, measure: Measure) -> bool {
+        let are_integers = matches!(self, Numbers::Scaled { .. } | Numbers::Listed { .. });
+        are_integers || matches!(measure, Measure::Min | Measure::Max)
+    }
+
     /// The number of a key that is not null's.
     fn number(&self, key: u64) -> f64 {
         let place = key as usize - 1;
@@ -134,6 +141,30 @@ impl Partial {
             Partial::Whole { count, .. } | Partial::Real { count, .. } => Some(count),
             Partial::Key(_) => None,
         }
+    }
+}
+
+/// What the points of every pixel of one tile come to, row by row, row 0 north.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartialGrid {
+    /// Pixels along a side.
+    pub size: usize,
+    pub measure: Measure,
+    pub partials: Vec<Partial>,
+}
+
+impl PartialGrid {
+    /// What they come to in numbers: those of the column that they are partials of.
+    pub fn values(&self, numbers: &Numbers<'_>) -> ValueGrid {
+        ValueGrid { size: self.size, values: self.partials.iter().map(|&partial| numbers.value(partial, self.measure)).collect() }
+    }
+
+    /// The same at half as many pixels a side: the tile's quarter of the tile around it. As exact as that one's own only where
+    /// [`Numbers::add_in_any_order`].
+    pub fn halved(&self) -> PartialGrid {
+        let mut partials = vec![Partial::Empty; self.partials.len() / 4];
+        halve(&self.partials, self.size, &mut partials, |one: Partial, other| one.and(other, self.measure));
+        PartialGrid { size: self.size / 2, measure: self.measure, partials }
     }
 }
 

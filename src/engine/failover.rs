@@ -5,7 +5,7 @@
 
 use super::{
     Aggregate, Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest,
-    LinkedCounts, LinkedQuestion, Selection, SelectionBody, ValueDistribution, ValueGrid,
+    LinkedCounts, LinkedQuestion, PartialGrid, Selection, SelectionBody, ValueDistribution, ValueGrid,
 };
 use crate::filter::{Filter, Region};
 use crate::world::{TileId, Zoom};
@@ -188,6 +188,16 @@ impl Engine for Failover {
         self.ask_about(selection, cancel, |engine, selection| engine.aggregate(selection, aggregate, tiles, cancel))
     }
 
+    fn partials(
+        &self,
+        selection: &Selection,
+        aggregate: Aggregate,
+        tiles: &[TileId],
+        cancel: &Cancel,
+    ) -> Result<Vec<PartialGrid>, EngineError> {
+        self.ask_about(selection, cancel, |engine, selection| engine.partials(selection, aggregate, tiles, cancel))
+    }
+
     fn value_distribution(
         &self,
         selection: &Selection,
@@ -272,6 +282,17 @@ mod tests {
         ) -> Result<Vec<ValueGrid>, EngineError> {
             self.answer()?;
             self.engine.aggregate(selection, aggregate, tiles, cancel)
+        }
+
+        fn partials(
+            &self,
+            selection: &Selection,
+            aggregate: Aggregate,
+            tiles: &[TileId],
+            cancel: &Cancel,
+        ) -> Result<Vec<PartialGrid>, EngineError> {
+            self.answer()?;
+            self.engine.partials(selection, aggregate, tiles, cancel)
         }
 
         fn value_distribution(

@@ -39,6 +39,16 @@ impl CountGrid {
         self.counts.iter().all(|&n| n == 0)
     }
 
+    /// The counts at half as many pixels a side: the tile's quarter of the tile around it.
+    pub fn halved(&self) -> CountGrid {
+        let mut half = CountGrid::zeros(self.categories, self.size / 2);
+        let planes = half.counts.chunks_exact_mut(self.size * self.size / 4);
+        for (category, plane) in planes.enumerate() {
+            halve(self.plane(category), self.size, plane, |a, b| a + b);
+        }
+        half
+    }
+
     /// Total count per pixel, over all categories.
     pub fn totals(&self) -> Vec<u32> {
         let mut totals = vec![0; self.size * self.size];
@@ -88,6 +98,17 @@ fn zeros(elements: usize) -> Vec<u32> {
             counts.clear();
             counts.resize(elements, 0);
             counts
+        }
+    }
+}
+
+/// Fills a plane with another one of `size` pixels a side at half as many: each pixel is what four come to.
+pub(super) fn halve<T: Copy>(plane: &[T], size: usize, half: &mut [T], and: impl Fn(T, T) -> T) {
+    for (rows, sums) in plane.chunks_exact(2 * size).zip(half.chunks_exact_mut(size / 2)) {
+        let (upper, lower) = rows.split_at(size);
+        let fours = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
+        for (sum, (&[a, b], &[c, d])) in sums.iter_mut().zip(fours) {
+            *sum = and(and(a, b), and(c, d));
         }
     }
 }

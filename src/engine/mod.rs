@@ -18,7 +18,7 @@ mod region;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use aggregate::{Aggregate, Measure, Numbers, Partial, ValueDistribution, ValueGrid, ValueTally};
+pub use aggregate::{Aggregate, Measure, Numbers, Partial, PartialGrid, ValueDistribution, ValueGrid, ValueTally};
 pub use failover::{Failover, OnDeviceLoss};
 pub use grid::{CountGrid, Distribution};
 pub use groups::{GROUPS_MAX, Group, GroupKind, Groups, GroupsError};
@@ -83,7 +83,7 @@ pub trait Engine: Send + Sync {
     /// `[row][column]` of 256 by 256 pixels, row 0 north, NaN where no selected point has a value.
     ///
     /// # Panics
-    /// If the column is text; so for [`Engine::value_distribution`].
+    /// If the column is text; so for [`Engine::partials`] and [`Engine::value_distribution`].
     fn aggregate(
         &self,
         selection: &Selection,
@@ -91,6 +91,15 @@ pub trait Engine: Send + Sync {
         tiles: &[TileId],
         cancel: &Cancel,
     ) -> Result<Vec<ValueGrid>, EngineError>;
+
+    /// What [`Engine::aggregate`] makes its values of, for whoever goes on adding.
+    fn partials(
+        &self,
+        selection: &Selection,
+        aggregate: Aggregate,
+        tiles: &[TileId],
+        cancel: &Cancel,
+    ) -> Result<Vec<PartialGrid>, EngineError>;
 
     /// The values that [`Engine::aggregate`] gives, over the pixels of a whole zoom.
     fn value_distribution(

@@ -1,8 +1,9 @@
 //! Making the tiles of a view: batch by batch, on all threads or on the GPU, while what is finished is written behind their backs.
 
 use super::pace::{Pace, Stop};
-use super::plan::Plan;
+use super::plan::{Plan, zooms_of};
 use super::sink::{Sink, request};
+use super::sums::Sums;
 use super::{Failure, OnBatch, PrewarmError};
 use crate::engine::Cancel;
 use crate::service::{Pipeline, ServiceError, StageTimes, Tile, View};
@@ -43,6 +44,8 @@ pub(super) struct Tally {
     pub found: u64,
     pub failed: u64,
     pub first_failure: Option<Failure>,
+    /// Of those made, tiles that were summed from the ones inside of them.
+    pub summed: u64,
     pub bytes: u64,
     pub spent: StageTimes,
 }
@@ -51,36 +54,40 @@ pub(super) struct Tally {
 ///
 /// # Errors
 /// As [`Pipeline::prepare`].
-pub fn prepare(view: &View, plan: &Plan, pipeline: &Pipeline, stop: &Stop) -> Result<(), ServiceError> {
-    for zoom in plan.zooms() {
+pub fn prepare(view: &View, tiles: &[TileId], pipeline: &Pipeline, stop: &Stop) -> Result<(), ServiceError> {
+    for zoom in zooms_of(tiles) {
         pipeline.prepare(view, Zoom::new(zoom.zoom).expect("a tile has the zoom"), stop.cancel())?;
     }
     Ok(())
 }
 
 impl Run<'_> {
-    /// Makes tiles of one view, until they are made or the run is to stop.
-    pub(super) fn make(&mut self, view: &Arc<View>, tiles: Vec<TileId>) -> Result<(), PrewarmError> {
+    /// Makes those tiles of a view's plan that are missing, until they are made or the run is to stop.
+    pub(super) fn make(&mut self, view: &Arc<View>, plan: &Plan, missing: &[TileId]) -> Result<(), PrewarmError> {
         let Run { pipeline, stop, on_batch, pace, sink, tally, errors_max } = self;
         let preparing = Instant::now();
-        let missing = Plan { tiles };
-        match prepare(view, &missing, pipeline, stop) {
+        match prepare(view, missing, pipeline, stop) {
             // A run that is told to stop while it prepares has not failed.
             Err(_) if stop.is_asked() => return Ok(()),
             prepared => prepared?,
         }
         tally.spent.count += preparing.elapsed();
+        let mut sums = Sums::of(pipeline, view, plan, missing, stop.cancel());
         let (to_disk, from_threads) = sync_channel::<Vec<(TileId, Bytes)>>(BATCHES_WAITING_MAX);
         std::thread::scope(|scope| {
             let writer = scope.spawn(move || from_threads.into_iter().try_for_each(|batch| sink.add(view, &batch)));
             let mut made_all = Ok(());
-            for batch in missing.tiles.chunks(BATCH_TILES) {
+            for batch in missing.chunks(BATCH_TILES) {
                 made_all = pace.wait(stop);
                 if made_all.is_err() || stop.is_asked() {
                     break;
                 }
                 let mut images = Vec::with_capacity(batch.len());
-                for (tile, made) in made(pipeline, view, batch, stop.cancel()) {
+                let of_batch = match &mut sums {
+                    Some(sums) => sums.made(batch),
+                    None => counted(pipeline, view, batch, stop.cancel()),
+                };
+                for (tile, made) in of_batch {
                     match made {
                         Ok(made) => {
                             tally.spent.add(&made.times);
@@ -102,6 +109,7 @@ impl Run<'_> {
                     break;
                 }
             }
+            tally.summed += sums.map_or(0, |sums| sums.summed());
             drop(to_disk);
             writer.join().expect("the writer does not panic")?;
             made_all
@@ -125,10 +133,10 @@ impl Tally {
     }
 }
 
-type Made = (TileId, Result<Tile, ServiceError>);
+pub(super) type Made = (TileId, Result<Tile, ServiceError>);
 
-/// The tiles of a batch, by all threads.
-fn made(pipeline: &Pipeline, view: &Arc<View>, batch: &[TileId], cancel: &Cancel) -> Vec<Made> {
+/// The tiles of a batch, each counted, by all threads.
+fn counted(pipeline: &Pipeline, view: &Arc<View>, batch: &[TileId], cancel: &Cancel) -> Vec<Made> {
     let at_once = if view.source.engine().info().backend == "gpu" { GPU_TILES } else { 1 };
     let together = |tiles: &[TileId]| -> Result<Vec<Made>, ServiceError> {
         let started = Instant::now();
@@ -153,7 +161,7 @@ fn made(pipeline: &Pipeline, view: &Arc<View>, batch: &[TileId], cancel: &Cancel
 }
 
 /// A panic is a bug, or damaged data; it costs its tile, as it costs a server's request, and not the run.
-fn caught<T>(work: impl FnOnce() -> Result<T, ServiceError>) -> Result<T, ServiceError> {
+pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, ServiceError>) -> Result<T, ServiceError> {
     let panicked = |_| Err(ServiceError::Internal("its making panicked: `pointillist verify` tells whether the dataset is damaged".into()));
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
 }

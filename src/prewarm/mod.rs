@@ -7,7 +7,7 @@
 //! sink    the cache, or a work file: tiles made so far, in SQLite beside the output; kill -9 loses at most a few batches
 //! output  PMTiles, MBTiles or a folder, written from the work file in a fixed order and renamed into place
 //! place   a local path, or a store of objects
-//! make    batch by batch on all threads, or on the GPU
+//! make    batch by batch on all threads, or on the GPU; tiles of those inside of them where that is cheaper [sums]
 //! pace    yields to other work [traffic], and ends early when told to
 //! ```
 //!
@@ -21,6 +21,7 @@ mod pace;
 mod place;
 mod plan;
 mod sink;
+mod sums;
 mod traffic;
 mod work;
 
@@ -134,6 +135,8 @@ pub struct Summary {
     pub tiles: u64,
     /// Of these, made by this run.
     pub made: u64,
+    /// Of those made, summed from the tiles inside of them and not counted.
+    pub summed: u64,
     /// Of these, made before.
     pub found: u64,
     /// Of these, those that could not be made.
@@ -189,7 +192,7 @@ pub fn run(job: &Job, pipeline: &Pipeline, stop: &Stop, on_batch: OnBatch<'_>) -
         let found = (plan.tiles.len() - missing.len()) as u64;
         run.tally.found += found;
         on_batch(found, 0);
-        run.make(view, missing)?;
+        run.make(view, plan, &missing)?;
     }
     let Run { sink, tally, pace, .. } = run;
     let asked: u64 = job.views.iter().map(|(_, plan)| plan.tiles.len() as u64).sum();
@@ -206,6 +209,7 @@ pub fn run(job: &Job, pipeline: &Pipeline, stop: &Stop, on_batch: OnBatch<'_>) -
         output: written.path,
         tiles: asked,
         made: tally.made,
+        summed: tally.summed,
         found: tally.found,
         failed: tally.failed,
         first_failure: tally.first_failure,

@@ -9,12 +9,16 @@ use crate::filter::Cover;
 use crate::service::{Pipeline, ServiceError, Source, View};
 use crate::world::{Key, TileId, Zoom};
 use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// The tiles of a job, depth first along the Z-curve, each behind the tiles inside of it: what lies together is made together.
 pub struct Plan {
     pub tiles: Vec<TileId>,
+    /// Tiles that have points outside of the area, in tiles inside of them that are not in the plan.
+    cut: HashSet<TileId>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -35,21 +39,48 @@ impl Plan {
             Some(listed) => {
                 tiles.extend(listed.iter().copied().filter(|&tile| zooms.contains(&tile.z()) && shown.shows(tile)));
                 // The order of the curve: by the first key inside, then the smaller before the larger.
-                tiles.sort_by_key(|tile| (tile.keys().1, std::cmp::Reverse(tile.z())));
+                tiles.sort_by_key(order);
             }
             None => {
                 let world = TileId::from_cell(Zoom::new(0).expect("there is a zoom 0"), 0);
                 Walk { zooms, area, shown: &shown, tiles: &mut tiles }.visit(world, Cover::Partly);
             }
         }
-        Ok(Plan { tiles })
+        let is_left_out = |tile: &TileId| !is_among(tile, &tiles) && shown.has_points(*tile);
+        let is_cut = |tile: &&TileId| tile.z() < *zooms.end() && tile.children().is_some_and(|children| children.iter().any(is_left_out));
+        let cut = area.bounds().map_or_else(HashSet::new, |_| tiles.iter().filter(is_cut).copied().collect());
+        Ok(Plan { tiles, cut })
     }
 
     pub fn zooms(&self) -> Vec<ZoomCount> {
-        let mut tiles = [0u64; 256];
-        self.tiles.iter().for_each(|tile| tiles[usize::from(tile.z())] += 1);
-        (0..=u8::MAX).zip(tiles).filter(|&(_, tiles)| tiles > 0).map(|(zoom, tiles)| ZoomCount { zoom, tiles }).collect()
+        zooms_of(&self.tiles)
     }
+
+    pub(super) fn contains(&self, tile: &TileId) -> bool {
+        is_among(tile, &self.tiles)
+    }
+
+    /// Whether all points of a tile in the plan are in the tiles of the next zoom that are in it too, if any are.
+    pub(super) fn holds_all_of(&self, tile: &TileId) -> bool {
+        !self.cut.contains(tile)
+    }
+}
+
+/// How many tiles of each zoom there are.
+pub(super) fn zooms_of(tiles: &[TileId]) -> Vec<ZoomCount> {
+    let mut counts = [0u64; 256];
+    tiles.iter().for_each(|tile| counts[usize::from(tile.z())] += 1);
+    (0..=u8::MAX).zip(counts).filter(|&(_, tiles)| tiles > 0).map(|(zoom, tiles)| ZoomCount { zoom, tiles }).collect()
+}
+
+/// A tile's place in a plan: along the curve, behind all that are inside of it.
+pub(super) fn order(tile: &TileId) -> (Key, Reverse<u8>) {
+    (tile.keys().1, Reverse(tile.z()))
+}
+
+/// Whether tiles in the order of a plan have one among them.
+pub(super) fn is_among(tile: &TileId, tiles: &[TileId]) -> bool {
+    tiles.binary_search_by_key(&order(tile), order).is_ok()
 }
 
 /// The points that a view shows.

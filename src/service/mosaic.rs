@@ -1,7 +1,7 @@
 //! Tiles side by side: which make a larger one, and their grids as one.
 
 use super::tile::Scale;
-use crate::engine::{CountGrid, ValueGrid};
+use crate::engine::{CountGrid, Partial, PartialGrid, ValueGrid};
 use crate::world::{TileId, Zoom};
 
 /// The zoom whose 256-pixel tiles have the pixels of this one.
@@ -26,8 +26,14 @@ pub(super) fn stitched_counts(mut grids: Vec<Option<CountGrid>>) -> Option<Count
     if grids.len() == 1 {
         return grids.pop().flatten();
     }
+    let borrowed: Vec<Option<&CountGrid>> = grids.iter().map(Option::as_ref).collect();
+    counts_side_by_side(&borrowed)
+}
+
+/// As [`stitched_counts`], of grids that stay.
+pub(super) fn counts_side_by_side(grids: &[Option<&CountGrid>]) -> Option<CountGrid> {
     let (categories, size) = grids.iter().flatten().map(|grid| (grid.categories, grid.size)).next()?;
-    let planes: Vec<Option<&[u32]>> = grids.iter().map(|grid| grid.as_ref().map(|grid| &grid.counts[..])).collect();
+    let planes: Vec<Option<&[u32]>> = grids.iter().map(|grid| grid.map(|grid| &grid.counts[..])).collect();
     Some(CountGrid { categories, size: side(&planes, size), counts: stitched(&planes, categories, size, 0) })
 }
 
@@ -39,6 +45,13 @@ pub(super) fn stitched_values(mut grids: Vec<Option<ValueGrid>>) -> Option<Value
     let size = grids.iter().flatten().map(|grid| grid.size).next()?;
     let planes: Vec<Option<&[f64]>> = grids.iter().map(|grid| grid.as_ref().map(|grid| &grid.values[..])).collect();
     Some(ValueGrid { size: side(&planes, size), values: stitched(&planes, 1, size, f64::NAN) })
+}
+
+/// As [`counts_side_by_side`], of partials.
+pub(super) fn partials_side_by_side(grids: &[Option<&PartialGrid>]) -> Option<PartialGrid> {
+    let (size, measure) = grids.iter().flatten().map(|grid| (grid.size, grid.measure)).next()?;
+    let planes: Vec<Option<&[Partial]>> = grids.iter().map(|grid| grid.map(|grid| &grid.partials[..])).collect();
+    Some(PartialGrid { size: side(&planes, size), measure, partials: stitched(&planes, 1, size, Partial::Empty) })
 }
 
 /// Pixels along a side of a square of tiles.

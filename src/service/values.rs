@@ -10,12 +10,12 @@ use super::tile::{Content, StageTimes, Tile, TileQuality, TileRequest};
 use super::view::View;
 use crate::dataset::{ColumnKind, Value};
 use crate::encode::{Quality, empty_png, npy_f64, png};
-use crate::engine::{Aggregate, Cancel, ValueDistribution, ValueGrid};
+use crate::engine::{Aggregate, Cancel, Numbers, PartialGrid, ValueDistribution, ValueGrid};
 use crate::shade::{Legend, LegendAggregate, ValueShader, number_label};
 use crate::world::{TileId, Zoom};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Scales of times longer than this are labelled with days.
 const DAYS_FROM_US: f64 = 3.0 * 86_400e6;
@@ -26,15 +26,45 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::tile`].
     pub(super) fn value_tile(&self, request: &TileRequest, aggregate: Aggregate, cancel: &Cancel) -> Result<Tile, ServiceError> {
+        let TileRequest { view, tile, scale, .. } = request;
+        let started = Instant::now();
+        let grid = stitched_values(self.value_grids(view, aggregate, &tiles_within(*tile, scale.zooms()), cancel)?);
+        self.painted_values(request, aggregate, grid, started.elapsed(), cancel)
+    }
+
+    /// The tile of what points come to, which took `count` to make.
+    pub(super) fn image_of_partials(
+        &self,
+        request: &TileRequest,
+        partials: &PartialGrid,
+        count: Duration,
+        cancel: &Cancel,
+    ) -> Result<Tile, ServiceError> {
+        let aggregate = request.view.aggregate.expect("partials are of an aggregate");
+        let started = Instant::now();
+        let numbers = Numbers::of(request.view.source.dataset(), aggregate.column).expect("an aggregate is of a column of numbers");
+        let values = partials.values(&numbers);
+        let grid = Some(values).filter(|values| !values.is_empty());
+        self.painted_values(request, aggregate, grid, count + started.elapsed(), cancel)
+    }
+
+    /// The tile of values that took `so_far` to make.
+    fn painted_values(
+        &self,
+        request: &TileRequest,
+        aggregate: Aggregate,
+        grid: Option<ValueGrid>,
+        so_far: Duration,
+        cancel: &Cancel,
+    ) -> Result<Tile, ServiceError> {
         let TileRequest { view, tile, scale, content } = request;
         let pixels = scale.pixels();
         let started = Instant::now();
-        let grid = stitched_values(self.value_grids(view, aggregate, &tiles_within(*tile, scale.zooms()), cancel)?);
         let is_kept = grid.is_some();
-        let (shader, quality, count) = match content {
-            Content::Npy(_) => (None, TileQuality::Exact, started.elapsed()),
+        let (shader, quality, scaled) = match content {
+            Content::Npy(_) => (None, TileQuality::Exact, Duration::ZERO),
             Content::Png | Content::Png8 if !is_kept && view.style.background.is_none() => {
-                let times = StageTimes { count: started.elapsed(), ..StageTimes::default() };
+                let times = StageTimes { count: so_far, ..StageTimes::default() };
                 return Ok(Tile { body: Bytes::from_static(empty_png(pixels)).into(), is_kept, quality: TileQuality::Exact, times });
             }
             Content::Png | Content::Png8 => {
@@ -45,14 +75,14 @@ impl Pipeline {
         cancel.check()?;
         let grid = grid.unwrap_or_else(|| ValueGrid::empty(pixels));
         let rgba = shader.map(|shader| tracing::info_span!(target: TRACE, "shade").in_scope(|| shader.shade(&grid)));
-        let shade = started.elapsed() - count;
+        let shade = started.elapsed() - scaled;
         let bytes = tracing::info_span!(target: TRACE, "encode").in_scope(|| match rgba {
             Some(rgba) if *content == Content::Png8 => png(&rgba, pixels, Quality::Palette),
             Some(rgba) => png(&rgba, pixels, Quality::Exact),
             None => npy_f64(&grid),
         });
         let body = Bytes::from(bytes).into();
-        let times = StageTimes { count, shade, encode: started.elapsed() - count - shade };
+        let times = StageTimes { count: so_far + scaled, shade, encode: started.elapsed() - scaled - shade };
         self.metrics.observe_stages(request, &times);
         Ok(Tile { body, is_kept: is_kept && quality == TileQuality::Exact, quality, times })
     }

@@ -81,18 +81,46 @@ fn a_filter_and_overlapping_boxes_make_each_tile_once() {
     assert_eq!(found, expected);
 }
 
+/// Goal: tiles that are summed from those inside of them are the server's, who counts each. Method: means and a filter, every coarse tile.
+#[test]
+fn summed_tiles_are_the_servers() {
+    let sample = Sample::new(1500);
+    let served = Served::start(&sample.dataset(), &[]);
+    for (arguments, query) in [
+        (["--style", "agg=mean", "--style", "column=range"], "agg=mean&column=range"),
+        (["--filter", "range > 2000", "--style", "how=log"], "filter=range%20%3E%202000&how=log"),
+    ] {
+        let output = sample.folder.path().join("summed.mbtiles");
+        let mut all = vec!["--max-zoom", "4", "--force", "--json", "-o", output.to_str().unwrap()];
+        all.extend(arguments);
+        let summary: serde_json::Value = serde_json::from_str(&done(&prewarm(&sample, &all))).unwrap();
+        let database = Connection::open(&output).unwrap();
+        let mut statement = database.prepare("SELECT zoom_level, tile_column, tile_row, tile_data FROM tiles WHERE zoom_level < 4").unwrap();
+        let tiles: Vec<(u8, u32, u32, Vec<u8>)> =
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap().map(Result::unwrap).collect();
+        assert_eq!(summary["summed"], tiles.len(), "all but the deepest");
+        for (z, x, row, image) in tiles {
+            let y = (1 << z) - 1 - row;
+            assert!(served.get(&format!("/towers/{z}/{x}/{y}.png?{query}")).body == image, "{query}: tile {z}/{x}/{y}");
+        }
+    }
+}
+
 #[test]
 fn a_killed_run_is_resumed_to_the_same_bytes() {
     let sample = Sample::new(2500);
     let path = |name: &str| sample.folder.path().join(name);
-    for extension in ["pmtiles", "mbtiles"] {
+    for (extension, style) in [("pmtiles", "agg=mean"), ("mbtiles", "agg=count")] {
+        let style = ["--style", style, "--style", "column=range"];
         let (whole, resumed) = (path(&format!("whole.{extension}")), path(&format!("resumed.{extension}")));
-        done(&prewarm(&sample, &["--max-zoom", "7", "-o", whole.to_str().unwrap()]));
+        let run = |output: &Path, more: &[&str]| prewarm(&sample, &[&["--max-zoom", "7", "-o", output.to_str().unwrap()], &style[..], more].concat());
+        done(&run(&whole, &[]));
 
         let mut child = Command::new(PROGRAM)
             .arg("prewarm")
             .arg(sample.dataset())
             .args(["--max-zoom", "7", "-o", resumed.to_str().unwrap()])
+            .args(style)
             .stderr(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
@@ -105,7 +133,7 @@ fn a_killed_run_is_resumed_to_the_same_bytes() {
         child.wait().unwrap();
         assert!(!resumed.exists(), "a killed run leaves no output");
 
-        let again = prewarm(&sample, &["--max-zoom", "7", "-o", resumed.to_str().unwrap(), "--resume", "--json"]);
+        let again = run(&resumed, &["--resume", "--json"]);
         let summary: serde_json::Value = serde_json::from_str(&done(&again)).unwrap();
         assert!(summary["made"].as_u64() < summary["tiles"].as_u64(), "it made all tiles again: {summary}");
         assert_eq!(std::fs::read(&whole).unwrap(), std::fs::read(&resumed).unwrap());

@@ -9,7 +9,7 @@ use super::distribution::{SharedCells, tasks};
 use crate::dataset::{ColumnKeys, Dataset, Part};
 use crate::engine::bitmap::GroupedBitmaps;
 use crate::engine::{
-    Aggregate, Cancel, EngineError, Measure, Numbers, Partial, ValueDistribution, ValueGrid, ValueTally,
+    Aggregate, Cancel, EngineError, Measure, Numbers, Partial, PartialGrid, ValueDistribution, ValueTally,
 };
 use crate::world::{TILE_PIXELS, TileId, Zoom, pixel_from_code};
 use rayon::prelude::*;
@@ -19,22 +19,18 @@ use std::ops::Range;
 /// Pixels that a worker takes at a time: a fraction of a millisecond, however few points they have.
 const TASK_PIXELS: usize = 1 << 10;
 
-/// The values of one tile over all parts.
+/// What the points of one tile come to over all parts.
 ///
 /// # Errors
 /// The answer is no longer wanted.
-///
-/// # Panics
-/// If the column is text.
 pub(in crate::engine) fn tile<'a>(
-    dataset: &Dataset,
+    numbers: &Numbers<'_>,
     parts: impl Iterator<Item = (&'a Part, &'a GroupedBitmaps)>,
     aggregate: Aggregate,
     tile: TileId,
     cancel: &Cancel,
-) -> Result<ValueGrid, EngineError> {
+) -> Result<PartialGrid, EngineError> {
     let Aggregate { measure, column } = aggregate;
-    let numbers = numbers_of(dataset, aggregate);
     let size = TILE_PIXELS as usize;
     let mut partials = vec![Partial::Empty; size * size];
     for (part, bitmaps) in parts {
@@ -44,15 +40,14 @@ pub(in crate::engine) fn tile<'a>(
         let of_part: Vec<Partial> = (0..codes.len())
             .into_par_iter()
             .with_min_len(TASK_PIXELS)
-            .map(|i| of_points(&numbers, measure, keys, &bitmaps.all.words, start[i]..start[i + 1]))
+            .map(|i| of_points(numbers, measure, keys, &bitmaps.all.words, start[i]..start[i + 1]))
             .collect();
         for (&code, partial) in codes.iter().zip(of_part) {
             let pixel = &mut partials[pixel_from_code(code)];
             *pixel = pixel.and(partial, measure);
         }
     }
-    let values = partials.into_iter().map(|partial| numbers.value(partial, measure)).collect();
-    Ok(ValueGrid { size, values })
+    Ok(PartialGrid { size, measure, partials })
 }
 
 /// The values of all pixels of a zoom.
@@ -109,7 +104,9 @@ pub(in crate::engine) fn distribution(
     Ok(whole.finish())
 }
 
-fn numbers_of(dataset: &Dataset, aggregate: Aggregate) -> Numbers<'_> {
+/// # Panics
+/// If the column is text.
+pub(in crate::engine) fn numbers_of(dataset: &Dataset, aggregate: Aggregate) -> Numbers<'_> {
     Numbers::of(dataset, aggregate.column).expect("an aggregate is of a column of numbers")
 }
 

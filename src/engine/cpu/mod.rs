@@ -33,7 +33,7 @@ pub use sum::Mean;
 use super::bitmap::{CellRanks, GroupedBitmaps};
 use super::{
     Aggregate, Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest,
-    LinkedCounts, LinkedCube, LinkedQuestion, Selection, SelectionBody, ValueDistribution, ValueGrid,
+    LinkedCounts, LinkedCube, LinkedQuestion, Numbers, PartialGrid, Selection, SelectionBody, ValueDistribution, ValueGrid,
 };
 use crate::dataset::stored::{Held, Wants};
 use crate::dataset::{ColumnId, Dataset, Part};
@@ -159,6 +159,22 @@ impl CpuEngine {
         }
     }
 
+    /// What `with` makes of the partials of every tile, one after the other: they are larger than what comes of them.
+    fn each_partials<T>(
+        &self,
+        selection: &Selection,
+        aggregate: Aggregate,
+        tiles: &[TileId],
+        cancel: &Cancel,
+        with: impl Fn(&Numbers<'_>, PartialGrid) -> T,
+    ) -> Result<Vec<T>, EngineError> {
+        let bitmaps = self.bitmaps(selection, cancel)?;
+        let _held = self.held(need::values(&self.dataset.parts, tiles, aggregate.column))?;
+        let numbers = aggregate::numbers_of(&self.dataset, aggregate);
+        let of_tile = |tile: &TileId| aggregate::tile(&numbers, self.parts(&bitmaps), aggregate, *tile, cancel);
+        tiles.iter().map(|tile| Ok(with(&numbers, of_tile(tile)?))).collect()
+    }
+
     fn parts<'a>(&'a self, bitmaps: &'a PartBitmaps) -> impl Iterator<Item = (&'a Part, &'a GroupedBitmaps)> + Clone {
         self.dataset.parts.iter().zip(bitmaps.iter())
     }
@@ -256,9 +272,17 @@ impl Engine for CpuEngine {
         tiles: &[TileId],
         cancel: &Cancel,
     ) -> Result<Vec<ValueGrid>, EngineError> {
-        let bitmaps = self.bitmaps(selection, cancel)?;
-        let _held = self.held(need::values(&self.dataset.parts, tiles, aggregate.column))?;
-        tiles.iter().map(|tile| aggregate::tile(&self.dataset, self.parts(&bitmaps), aggregate, *tile, cancel)).collect()
+        self.each_partials(selection, aggregate, tiles, cancel, |numbers, partials| partials.values(numbers))
+    }
+
+    fn partials(
+        &self,
+        selection: &Selection,
+        aggregate: Aggregate,
+        tiles: &[TileId],
+        cancel: &Cancel,
+    ) -> Result<Vec<PartialGrid>, EngineError> {
+        self.each_partials(selection, aggregate, tiles, cancel, |_, partials| partials)
     }
 
     fn value_distribution(

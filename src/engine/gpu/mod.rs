@@ -39,7 +39,7 @@ pub use worker::Gpu;
 
 use super::{
     Aggregate, Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest,
-    LinkedCounts, LinkedQuestion, Numbers, Partial, Selection, SelectionBody, ValueDistribution, ValueGrid,
+    LinkedCounts, LinkedQuestion, PartialGrid, Selection, SelectionBody, ValueDistribution, ValueGrid,
 };
 use crate::dataset::Dataset;
 use crate::engine::bitmap::GroupedBitmaps;
@@ -189,15 +189,27 @@ impl Engine for GpuEngine {
         tiles: &[TileId],
         cancel: &Cancel,
     ) -> Result<Vec<ValueGrid>, EngineError> {
+        let partials = self.partials(selection, aggregate, tiles, cancel)?;
+        let numbers = cpu_aggregate::numbers_of(&self.segments.dataset, aggregate);
+        Ok(partials.iter().map(|partials| partials.values(&numbers)).collect())
+    }
+
+    fn partials(
+        &self,
+        selection: &Selection,
+        aggregate: Aggregate,
+        tiles: &[TileId],
+        cancel: &Cancel,
+    ) -> Result<Vec<PartialGrid>, EngineError> {
         let dataset = &self.segments.dataset;
-        let numbers = Numbers::of(dataset, aggregate.column).expect("an aggregate is of a column of numbers");
+        let numbers = cpu_aggregate::numbers_of(dataset, aggregate);
         if let Some(asked) = aggregate::Asked::of(aggregate, &numbers, dataset.column(aggregate.column).width) {
             let (tiles, cancel) = (tiles.to_vec(), cancel.clone());
             let found = self.ask(selection, move |device, segments, selection| {
                 aggregate::aggregate(device, segments, selection, asked, &tiles, &cancel)
             })?;
-            let values = |partials: Vec<Partial>| partials.into_iter().map(|p| numbers.value(p, aggregate.measure)).collect();
-            return Ok(found.into_iter().map(|partials| ValueGrid { size: TILE_PIXELS as usize, values: values(partials) }).collect());
+            let grid = |partials| PartialGrid { size: TILE_PIXELS as usize, measure: aggregate.measure, partials };
+            return Ok(found.into_iter().map(grid).collect());
         }
         let is_met = |placed: &&segments::PlacedPart| tiles.iter().any(|tile| {
             let (first, last) = tile.keys();
@@ -207,7 +219,7 @@ impl Engine for GpuEngine {
         let met: Vec<usize> = placed.filter(is_met).map(|placed| placed.number).collect();
         let bitmaps = self.bitmaps(selection, met.clone(), cancel)?;
         let parts = met.iter().map(|&part| &dataset.parts[part]).zip(&bitmaps);
-        tiles.iter().map(|tile| cpu_aggregate::tile(dataset, parts.clone(), aggregate, *tile, cancel)).collect()
+        tiles.iter().map(|tile| cpu_aggregate::tile(&numbers, parts.clone(), aggregate, *tile, cancel)).collect()
     }
 
     fn value_distribution(
