@@ -25,6 +25,7 @@ mod linked;
 mod need;
 mod rank;
 mod select;
+mod spare;
 mod sum;
 mod tally;
 
@@ -40,6 +41,7 @@ use crate::dataset::{ColumnId, Dataset, Part};
 use crate::filter::{Filter, Predicate, Region};
 use crate::world::{TileId, Zoom};
 use rayon::prelude::*;
+use spare::Spare;
 use std::sync::{Arc, Mutex};
 
 /// Groupings whose unfiltered bitmaps are kept: a map in use has one or two, and each costs 0.148 bytes a point and
@@ -58,11 +60,12 @@ pub struct CpuEngine {
     arch: pulp::Arch,
     /// Unfiltered bitmaps by grouping, most recently used last. What a filter yields is cut out of them.
     unfiltered: Mutex<Vec<(Arc<Groups>, PartBitmaps)>>,
+    spare: Arc<Spare>,
 }
 
 impl CpuEngine {
     pub fn new(dataset: Arc<Dataset>) -> CpuEngine {
-        CpuEngine { dataset, arch: pulp::Arch::new(), unfiltered: Mutex::default() }
+        CpuEngine { dataset, arch: pulp::Arch::new(), unfiltered: Mutex::default(), spare: Arc::default() }
     }
 
     /// The bitmaps of all points by `groups`, made once.
@@ -84,6 +87,7 @@ impl CpuEngine {
             kept.remove(0);
         }
         kept.push((groups.clone(), bitmaps.clone()));
+        self.spare.prepare(&self.dataset.parts, bitmaps.first().map_or(1, select::ranks_of));
         Ok(bitmaps)
     }
 
@@ -200,8 +204,9 @@ impl Engine for CpuEngine {
         let bitmaps = if filter.is_all() {
             unfiltered
         } else {
-            let parts = self.dataset.parts.par_iter().zip(unfiltered.par_iter());
-            let selected = parts.map(|(part, base)| select::filtered(self.arch, part, filter.predicate(), base, cancel));
+            let rooms = self.spare.take(&self.dataset.parts, unfiltered.first().map_or(1, select::ranks_of));
+            let parts = self.dataset.parts.par_iter().zip(unfiltered.par_iter()).zip(rooms);
+            let selected = parts.map(|((part, base), room)| select::filtered(self.arch, part, filter.predicate(), base, room, cancel));
             Arc::new(selected.collect::<Result<Vec<_>, _>>()?)
         };
         let counts = (0..groups.len())

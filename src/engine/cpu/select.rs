@@ -4,6 +4,7 @@
 //! otherwise 64 keys at a time are compared into 64 bytes, which a multiplication packs into a word.
 
 use super::rank::{BlockCounts, reduce};
+use super::spare::Room;
 use crate::dataset::{BLOCK_POINTS, ColumnId, ColumnKeys, Level, Part};
 use crate::engine::bitmap::{Bitmap, CellRanks, GroupBits, GroupedBitmaps, RANK_WORDS, Ranks};
 use crate::engine::{Cancel, EngineError, Groups, region};
@@ -64,20 +65,29 @@ fn cell_ranks(arch: Arch, part: &Part, groups: &[Arc<Bitmap>]) -> Vec<CellRanks>
         .collect()
 }
 
+/// Ranks of a part's selection: of all that are selected, and of each group that is not all.
+pub(super) fn ranks_of(base: &GroupedBitmaps) -> usize {
+    if is_grouped(base) { 1 + base.groups.len() } else { 1 }
+}
+
+fn is_grouped(base: &GroupedBitmaps) -> bool {
+    !matches!(&base.groups[..], [GroupBits::Whole(only)] if Arc::ptr_eq(only, &base.all))
+}
+
 /// What of `base`, the part's unfiltered bitmaps, passes the predicate.
 pub(super) fn filtered(
     arch: Arch,
     part: &Part,
     predicate: &Predicate,
     base: &GroupedBitmaps,
+    room: Room,
     cancel: &Cancel,
 ) -> Result<GroupedBitmaps, EngineError> {
     let plan = Plan::of(predicate, part);
     let points = part.rows() as usize;
-    let mut words = vec![0u64; points.div_ceil(64)];
-    let is_grouped = !matches!(&base.groups[..], [GroupBits::Whole(only)] if Arc::ptr_eq(only, &base.all));
+    let is_grouped = is_grouped(base);
     let members: Vec<&[u64]> = base.groups.iter().filter(|_| is_grouped).map(|group| &group.members().words[..]).collect();
-    let mut ranks: Vec<Ranks> = (0..=members.len()).map(|_| Ranks::zeros(points)).collect();
+    let Room { mut words, mut ranks } = room;
     // A task counts the words that it has just compared, for all groups.
     let mut tasks: Vec<(&mut [u64], Vec<BlockCounts<'_>>)> = words.chunks_mut(TASK_WORDS).map(|words| (words, Vec::new())).collect();
     for ranks in &mut ranks {
