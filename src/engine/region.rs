@@ -1,10 +1,11 @@
 //! Which points of a part lie in a region: a bitmap, from the cell index.
 //!
-//! Cells wholly inside or outside are decided by one test, so only points near the region's border are asked one by one.
+//! Cells wholly inside or outside are decided by one test, so only points near the region's border are asked one by one, and of the
+//! edges near them.
 //! Both engines use this; it knows neither.
 
 use crate::dataset::{CellIndex, Part};
-use crate::filter::{Cover, Region};
+use crate::filter::{Outline, Region, Sight};
 use crate::world::{Key, WorldBox};
 use std::ops::Range;
 
@@ -19,30 +20,30 @@ pub fn region_words(region: &Region, part: &Part) -> Vec<u64> {
 fn region_words_in(region: &Region, index: &CellIndex) -> Vec<u64> {
     let points = index.lo.len() as u32;
     let mut words = vec![0; (points as usize).div_ceil(64)];
-    mark_cell(region, index, 0, 0, 0..points, &mut words);
+    mark_cell(&Outline::of(region), index, 0, 0, 0..points, &mut words);
     words
 }
 
 /// Marks the points of a cell of `level` whose slice is known.
-fn mark_cell(region: &Region, index: &CellIndex, level: u32, cell: u64, slice: Range<u32>, words: &mut [u64]) {
+fn mark_cell(outline: &Outline, index: &CellIndex, level: u32, cell: u64, slice: Range<u32>, words: &mut [u64]) {
     if slice.is_empty() {
         return;
     }
     let first = first_key(level, cell);
     // The last key of the cell: the first key with the cell's lower bits all 1; level 0 has 64 of them.
     let last = Key(first.0 | u64::MAX.checked_shr(2 * level).unwrap_or(0));
-    match region.cover(&WorldBox { min: first.world(), max: last.world() }) {
-        Cover::Outside => {}
-        Cover::Inside => set_bits(words, slice),
-        Cover::Partly if level == 32 || slice.len() as u32 <= CELL_POINTS_MIN => mark_points(region, index, slice, words),
-        Cover::Partly => {
+    match outline.from_cell(&WorldBox { min: first.world(), max: last.world() }) {
+        Sight::Outside => {}
+        Sight::Inside => set_bits(words, slice),
+        Sight::Partly(near) if level == 32 || slice.len() as u32 <= CELL_POINTS_MIN => mark_points(&near, index, slice, words),
+        Sight::Partly(near) => {
             let mut from = slice.start;
             for child in 0..4 {
                 let to = match child {
                     3 => slice.end,
                     _ => index.position(first_key(level + 1, cell * 4 + child + 1)),
                 };
-                mark_cell(region, index, level + 1, cell * 4 + child, from..to, words);
+                mark_cell(&near, index, level + 1, cell * 4 + child, from..to, words);
                 from = to;
             }
         }
@@ -54,14 +55,14 @@ fn first_key(level: u32, cell: u64) -> Key {
     Key(if level == 0 { 0 } else { cell << (64 - 2 * level) })
 }
 
-fn mark_points(region: &Region, index: &CellIndex, slice: Range<u32>, words: &mut [u64]) {
+fn mark_points(outline: &Outline, index: &CellIndex, slice: Range<u32>, words: &mut [u64]) {
     let mut cell = index.cell_of(slice.start);
     for position in slice {
         while index.start[cell + 1] <= position {
             cell += 1;
         }
         let key = Key::from_halves(index.hi[cell], index.lo[position as usize]);
-        words[position as usize / 64] |= u64::from(region.contains(key.world())) << (position % 64);
+        words[position as usize / 64] |= u64::from(outline.contains(key.world())) << (position % 64);
     }
 }
 

@@ -17,6 +17,7 @@ mod error;
 mod like;
 mod literals;
 mod number;
+mod outline;
 mod parse;
 mod ranges;
 mod region;
@@ -34,6 +35,7 @@ pub use error::{
 };
 pub use literals::timestamp_ns;
 pub use number::Number;
+pub use outline::{Outline, Sight};
 pub use parse::parse;
 pub use region::{Cover, Polygon, Region};
 pub use resolve::{RowFilter, Schema, ValueRef, compare, nearest};

@@ -2,6 +2,7 @@
 //!
 //! Vertices are projected to the world grid first, so containment is integer arithmetic and every engine agrees.
 
+use super::outline::{Outline, Sight};
 use crate::world::{WorldBox, WorldPoint};
 
 /// A union of boxes and polygons. A point may lie in several.
@@ -26,6 +27,9 @@ pub enum Cover {
     Partly,
 }
 
+/// From a vertex to the next.
+pub(super) type Edge = (WorldPoint, WorldPoint);
+
 impl Region {
     pub fn of_boxes(boxes: Vec<WorldBox>) -> Region {
         Region { boxes, polygons: Vec::new() }
@@ -35,18 +39,12 @@ impl Region {
         self.boxes.iter().any(|b| b.contains(point)) || self.polygons.iter().any(|p| p.contains(point))
     }
 
-    /// How all the points of a cell's box lie to the region.
+    /// How all the points of a cell's box lie to the region. Who asks of many cells goes down from [`Outline::of`].
     pub fn cover(&self, cell: &WorldBox) -> Cover {
-        if self.boxes.iter().any(|b| b.contains_box(cell)) {
-            return Cover::Inside;
-        }
-        let covers: Vec<Cover> = self.polygons.iter().map(|polygon| polygon.cover(cell)).collect();
-        if covers.contains(&Cover::Inside) {
-            Cover::Inside
-        } else if covers.contains(&Cover::Partly) || self.boxes.iter().any(|b| b.intersects(cell)) {
-            Cover::Partly
-        } else {
-            Cover::Outside
+        match Outline::of(self).from_cell(cell) {
+            Sight::Inside => Cover::Inside,
+            Sight::Outside => Cover::Outside,
+            Sight::Partly(_) => Cover::Partly,
         }
     }
 }
@@ -58,17 +56,7 @@ impl Polygon {
         self.edges().filter(|&(a, b)| crosses(a, b, point)).count() % 2 == 1
     }
 
-    fn cover(&self, cell: &WorldBox) -> Cover {
-        if self.edges().any(|(a, b)| edge_may_touch(a, b, cell)) {
-            Cover::Partly
-        } else if self.contains(cell.min) {
-            Cover::Inside
-        } else {
-            Cover::Outside
-        }
-    }
-
-    fn edges(&self) -> impl Iterator<Item = (WorldPoint, WorldPoint)> + '_ {
+    pub(super) fn edges(&self) -> impl Iterator<Item = Edge> + '_ {
         self.rings.iter().flat_map(|ring| {
             let next = ring.iter().cycle().skip(1);
             ring.iter().copied().zip(next.copied())
@@ -76,7 +64,7 @@ impl Polygon {
     }
 }
 
-fn crosses(a: WorldPoint, b: WorldPoint, point: WorldPoint) -> bool {
+pub(super) fn crosses(a: WorldPoint, b: WorldPoint, point: WorldPoint) -> bool {
     if (a.y > point.y) == (b.y > point.y) {
         return false;
     }
@@ -89,7 +77,7 @@ fn crosses(a: WorldPoint, b: WorldPoint, point: WorldPoint) -> bool {
 }
 
 /// Whether an edge comes within a unit of the box: its own box does, and not all corners lie strictly on one side of it.
-fn edge_may_touch(a: WorldPoint, b: WorldPoint, cell: &WorldBox) -> bool {
+pub(super) fn edge_may_touch(a: WorldPoint, b: WorldPoint, cell: &WorldBox) -> bool {
     let grown = WorldBox {
         min: WorldPoint { x: cell.min.x.saturating_sub(1), y: cell.min.y.saturating_sub(1) },
         max: WorldPoint { x: cell.max.x.saturating_add(1), y: cell.max.y.saturating_add(1) },
