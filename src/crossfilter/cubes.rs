@@ -1,21 +1,16 @@
 //! The cubes of brushes that are being dragged, and which questions have been asked of late.
 
-use crate::engine::{Cancel, EngineError, LinkedCube};
+use crate::engine::{Cancel, Claims, EngineError, LinkedCube};
 use crate::histogram::ColumnPlan;
 use lru::LruCache;
-use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Cubes kept: a few users each drag one brush at a time.
 const CUBES_MAX: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
 
 /// Memory of all cubes.
 const CUBES_BYTES_MAX: usize = 256 << 20;
-
-/// How often a step that waits for its cube asks whether its own answer is still wanted.
-const CANCEL_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Contexts remembered, one per column of a question: the last hundred questions or so.
 const CONTEXTS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("1024 is not 0");
@@ -28,9 +23,8 @@ pub(super) struct Kept {
 
 pub(super) struct Cubes {
     cubes: Mutex<LruCache<String, Arc<Kept>>>,
-    /// Contexts whose cubes are being built, and told of when one is.
-    building: Mutex<HashSet<String>>,
-    built: Condvar,
+    /// Contexts whose cubes are being built.
+    building: Claims<String>,
     seen: Mutex<LruCache<String, ()>>,
 }
 
@@ -38,8 +32,7 @@ impl Default for Cubes {
     fn default() -> Cubes {
         Cubes {
             cubes: Mutex::new(LruCache::new(CUBES_MAX)),
-            building: Mutex::default(),
-            built: Condvar::new(),
+            building: Claims::default(),
             seen: Mutex::new(LruCache::new(CONTEXTS_MAX)),
         }
     }
@@ -60,30 +53,19 @@ impl Cubes {
         cancel: &Cancel,
         build: impl FnOnce() -> Result<Kept, EngineError>,
     ) -> Result<Arc<Kept>, EngineError> {
-        let mut building = lock(&self.building);
-        // Whoever builds it puts it there before the claim is given up: so it is there, or nobody has it.
-        let _claim = loop {
-            if let Some(kept) = self.get(context) {
-                return Ok(kept);
+        self.building.once(&context.to_owned(), cancel, || self.get(context), || {
+            let kept = Arc::new(build()?);
+            let mut cubes = lock(&self.cubes);
+            cubes.put(context.to_owned(), kept.clone());
+            while cubes.len() > 1 && cubes.iter().map(|(_, kept)| kept.cube.bytes()).sum::<usize>() > CUBES_BYTES_MAX {
+                cubes.pop_lru();
             }
-            if building.insert(context.to_owned()) {
-                break Claim { cubes: self, context };
-            }
-            cancel.check()?;
-            building = self.built.wait_timeout(building, CANCEL_CHECK_INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
-        };
-        drop(building);
-        let kept = Arc::new(build()?);
-        let mut cubes = lock(&self.cubes);
-        cubes.put(context.to_owned(), kept.clone());
-        while cubes.len() > 1 && cubes.iter().map(|(_, kept)| kept.cube.bytes()).sum::<usize>() > CUBES_BYTES_MAX {
-            cubes.pop_lru();
-        }
-        Ok(kept)
+            Ok(kept)
+        })
     }
 
     pub(super) fn is_building(&self, context: &str) -> bool {
-        lock(&self.building).contains(context)
+        self.building.has(context)
     }
 
     #[cfg(test)]
@@ -100,19 +82,6 @@ impl Cubes {
         contexts.for_each(|context| {
             seen.put(context, ());
         });
-    }
-}
-
-/// The right to build a cube: given back on drop, also where building fails or panics, so that others may try.
-struct Claim<'a> {
-    cubes: &'a Cubes,
-    context: &'a str,
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        lock(&self.cubes.building).remove(self.context);
-        self.cubes.built.notify_all();
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod aggregate;
 pub mod bitmap;
+mod claims;
 pub mod cpu;
 mod failover;
 pub mod gpu;
@@ -19,6 +20,7 @@ mod region;
 pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Measure, Numbers, Partial, PartialGrid, ValueDistribution, ValueGrid, ValueTally};
+pub use claims::Claims;
 pub use failover::{Failover, OnDeviceLoss};
 pub use grid::{CountGrid, Distribution};
 pub use groups::{GROUPS_MAX, Group, GroupKind, Groups, GroupsError};

@@ -1,25 +1,19 @@
 //! A cache that makes what it lacks, each value once, however many threads ask for it together.
 
 use super::cache::{ByteLru, CacheStats, Oversized};
-use super::{ServiceError, lock};
-use crate::engine::Cancel;
-use std::collections::HashSet;
+use super::ServiceError;
+use crate::engine::{Cancel, Claims};
 use std::hash::Hash;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
-
-/// How often a thread that waits for another's value asks whether its own answer is still wanted.
-const CANCEL_CHECK_INTERVAL: Duration = Duration::from_millis(20);
+use std::sync::Arc;
 
 pub struct Memo<K: Hash + Eq, V> {
     made: ByteLru<K, Arc<V>>,
-    making: Mutex<HashSet<K>>,
-    changed: Condvar,
+    making: Claims<K>,
 }
 
 impl<K: Hash + Eq + Clone, V> Memo<K, V> {
     pub fn new(budget_bytes: usize, oversized: Oversized) -> Memo<K, V> {
-        Memo { made: ByteLru::with(budget_bytes, oversized), making: Mutex::default(), changed: Condvar::new() }
+        Memo { made: ByteLru::with(budget_bytes, oversized), making: Claims::default() }
     }
 
     /// The value of `key`: from the cache, from the thread that is making it, or else made here by `make`, which also says
@@ -33,24 +27,12 @@ impl<K: Hash + Eq + Clone, V> Memo<K, V> {
         cancel: &Cancel,
         make: impl FnOnce() -> Result<(Arc<V>, usize), ServiceError>,
     ) -> Result<Arc<V>, ServiceError> {
-        let claim = loop {
-            if let Some(value) = self.made.get_if_there(key) {
-                return Ok(value);
-            }
-            match self.claim_or_wait(key, cancel)? {
-                Some(claim) => break claim,
-                None => continue,
-            }
-        };
-        // It may have been made between the look and the claim.
-        if let Some(value) = self.made.get_if_there(key) {
-            return Ok(value);
-        }
-        self.made.count_miss();
-        let (value, bytes) = make()?;
-        self.made.insert(key.clone(), value.clone(), bytes);
-        drop(claim);
-        Ok(value)
+        self.making.once(key, cancel, || self.made.get_if_there(key), || {
+            self.made.count_miss();
+            let (value, bytes) = make()?;
+            self.made.insert(key.clone(), value.clone(), bytes);
+            Ok(value)
+        })
     }
 
     /// Forgets what has been made.
@@ -71,39 +53,13 @@ impl<K: Hash + Eq + Clone, V> Memo<K, V> {
     pub fn stats(&self) -> CacheStats {
         self.made.stats()
     }
-
-    /// The right to make the value; or `None` after having waited for whoever had it.
-    fn claim_or_wait(&self, key: &K, cancel: &Cancel) -> Result<Option<Claim<'_, K, V>>, ServiceError> {
-        let mut making = lock(&self.making);
-        if making.insert(key.clone()) {
-            return Ok(Some(Claim { memo: self, key: key.clone() }));
-        }
-        while making.contains(key) {
-            cancel.check()?;
-            let waited = self.changed.wait_timeout(making, CANCEL_CHECK_INTERVAL);
-            making = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        Ok(None)
-    }
-}
-
-/// Given back on drop, also when making fails or panics, so that others may try.
-struct Claim<'a, K: Hash + Eq, V> {
-    memo: &'a Memo<K, V>,
-    key: K,
-}
-
-impl<K: Hash + Eq, V> Drop for Claim<'_, K, V> {
-    fn drop(&mut self) {
-        lock(&self.memo.making).remove(&self.key);
-        self.memo.changed.notify_all();
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     #[test]
     fn many_threads_make_a_value_once() {
@@ -124,15 +80,10 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_not_kept_and_a_waiter_can_leave() {
+    fn an_error_is_not_kept() {
         let memo: Memo<u8, u8> = Memo::new(1 << 20, Oversized::Forget);
         let failed = memo.get(&1, &Cancel::never(), || Err(ServiceError::Invalid("no".into())));
         assert!(matches!(failed, Err(ServiceError::Invalid(_))));
         assert_eq!(*memo.get(&1, &Cancel::never(), || Ok((Arc::new(5), 1))).unwrap(), 5);
-
-        let _claim = memo.claim_or_wait(&2, &Cancel::never()).unwrap().unwrap();
-        let left = Cancel::never();
-        left.cancel();
-        assert!(matches!(memo.get(&2, &left, || unreachable!()), Err(ServiceError::Cancelled)));
     }
 }

@@ -33,7 +33,7 @@ pub use sum::Mean;
 
 use super::bitmap::{CellRanks, GroupedBitmaps};
 use super::{
-    Aggregate, Cancel, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest,
+    Aggregate, Cancel, Claims, CountGrid, Distribution, Engine, EngineError, EngineInfo, Groups, Histogram, HistogramRequest,
     LinkedCounts, LinkedCube, LinkedQuestion, Numbers, PartialGrid, Selection, SelectionBody, ValueDistribution, ValueGrid,
 };
 use crate::dataset::stored::{Held, Wants};
@@ -42,7 +42,7 @@ use crate::filter::{Filter, Predicate, Region};
 use crate::world::{TileId, Zoom};
 use rayon::prelude::*;
 use spare::Spare;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Groupings whose unfiltered bitmaps are kept: a map in use has one or two, and each costs 0.148 bytes a point and
 /// group, and up to 2 bytes a point for ranks at coarse cells.
@@ -60,35 +60,47 @@ pub struct CpuEngine {
     arch: pulp::Arch,
     /// Unfiltered bitmaps by grouping, most recently used last. What a filter yields is cut out of them.
     unfiltered: Mutex<Vec<(Arc<Groups>, PartBitmaps)>>,
+    /// Which of them are being made: by column, and the groups of its keys.
+    making: Claims<(Option<ColumnId>, Vec<u8>)>,
     spare: Arc<Spare>,
 }
 
 impl CpuEngine {
     pub fn new(dataset: Arc<Dataset>) -> CpuEngine {
-        CpuEngine { dataset, arch: pulp::Arch::new(), unfiltered: Mutex::default(), spare: Arc::default() }
+        CpuEngine { dataset, arch: pulp::Arch::new(), unfiltered: Mutex::default(), making: Claims::default(), spare: Arc::default() }
     }
 
     /// The bitmaps of all points by `groups`, made once.
     fn unfiltered(&self, groups: &Arc<Groups>, cancel: &Cancel) -> Result<PartBitmaps, EngineError> {
-        let mut kept = self.unfiltered.lock().expect("no code panics while it holds this lock");
-        if let Some(place) = kept.iter().position(|(known, _)| Groups::same(known, groups)) {
-            let entry = kept.remove(place);
-            let bitmaps = entry.1.clone();
-            kept.push(entry);
-            return Ok(bitmaps);
-        }
-        let _held = self.held(need::ranks_of(&self.dataset.parts, groups))?;
-        let parts = self.dataset.parts.par_iter().map(|part| {
-            cancel.check()?;
-            Ok(select::unfiltered(self.arch, part, groups))
-        });
-        let bitmaps = Arc::new(parts.collect::<Result<Vec<_>, EngineError>>()?);
-        if kept.len() == UNFILTERED_KEPT {
-            kept.remove(0);
-        }
-        kept.push((groups.clone(), bitmaps.clone()));
-        self.spare.prepare(&self.dataset.parts, bitmaps.first().map_or(1, select::ranks_of));
-        Ok(bitmaps)
+        let make = || {
+            let _held = self.held(need::ranks_of(&self.dataset.parts, groups), cancel)?;
+            let parts = self.dataset.parts.par_iter().map(|part| {
+                cancel.check()?;
+                Ok(select::unfiltered(self.arch, part, groups))
+            });
+            let bitmaps = Arc::new(parts.collect::<Result<Vec<_>, EngineError>>()?);
+            self.spare.prepare(&self.dataset.parts, bitmaps.first().map_or(1, select::ranks_of));
+            let mut kept = self.kept_unfiltered();
+            if kept.len() == UNFILTERED_KEPT {
+                kept.remove(0);
+            }
+            kept.push((groups.clone(), bitmaps.clone()));
+            Ok(bitmaps)
+        };
+        self.making.once(&(groups.column(), groups.group_of_key().to_vec()), cancel, || self.known_unfiltered(groups), make)
+    }
+
+    fn known_unfiltered(&self, groups: &Arc<Groups>) -> Option<PartBitmaps> {
+        let mut kept = self.kept_unfiltered();
+        let place = kept.iter().position(|(known, _)| Groups::same(known, groups))?;
+        let entry = kept.remove(place);
+        let bitmaps = entry.1.clone();
+        kept.push(entry);
+        Some(bitmaps)
+    }
+
+    fn kept_unfiltered(&self) -> MutexGuard<'_, Vec<(Arc<Groups>, PartBitmaps)>> {
+        self.unfiltered.lock().expect("no code panics while it holds this lock")
     }
 
     /// Ranks of groups at the cells of coarse levels, of every part, by level: `[entry][group]`.
@@ -104,8 +116,9 @@ impl CpuEngine {
         Ok(self.unfiltered(groups, cancel)?.iter().map(of_part).collect())
     }
 
-    /// Has what is about to be read there until what this gives is dropped.
-    fn held(&self, wants: Wants) -> Result<Held, EngineError> {
+    /// Has what is about to be read there until what this gives is dropped. What nobody wants any more is not fetched.
+    fn held(&self, wants: Wants, cancel: &Cancel) -> Result<Held, EngineError> {
+        cancel.check()?;
         Ok(self.dataset.hold(&wants)?)
     }
 
@@ -125,7 +138,7 @@ impl CpuEngine {
     /// # Errors
     /// The answer is no longer wanted.
     pub fn linked_cube(&self, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCube, EngineError> {
-        let _held = self.held(need::linked(&self.dataset.parts, question))?;
+        let _held = self.held(need::linked(&self.dataset.parts, question), cancel)?;
         linked::cube(self.arch, &self.dataset, question, cancel)
     }
 
@@ -140,7 +153,7 @@ impl CpuEngine {
         area: Option<&Region>,
         cancel: &Cancel,
     ) -> Result<Vec<Mean>, EngineError> {
-        let _held = self.held(need::points(&self.dataset.parts, [predicate], columns.iter().copied(), area))?;
+        let _held = self.held(need::points(&self.dataset.parts, [predicate], columns.iter().copied(), area), cancel)?;
         sum::means(self.arch, &self.dataset, predicate, columns, area, cancel)
     }
 
@@ -173,7 +186,7 @@ impl CpuEngine {
         with: impl Fn(&Numbers<'_>, PartialGrid) -> T,
     ) -> Result<Vec<T>, EngineError> {
         let bitmaps = self.bitmaps(selection, cancel)?;
-        let _held = self.held(need::values(&self.dataset.parts, tiles, aggregate.column))?;
+        let _held = self.held(need::values(&self.dataset.parts, tiles, aggregate.column), cancel)?;
         let numbers = aggregate::numbers_of(&self.dataset, aggregate);
         let of_tile = |tile: &TileId| aggregate::tile(&numbers, self.parts(&bitmaps), aggregate, *tile, cancel);
         tiles.iter().map(|tile| Ok(with(&numbers, of_tile(tile)?))).collect()
@@ -200,7 +213,7 @@ impl Engine for CpuEngine {
             return Ok(Arc::new(Selection { filter, groups, counts, bytes: 0, body: SelectionBody::Everything }));
         }
         let unfiltered = self.unfiltered(groups, cancel)?;
-        let _held = self.held(need::points(&self.dataset.parts, [filter.predicate()], [], None))?;
+        let _held = self.held(need::points(&self.dataset.parts, [filter.predicate()], [], None), cancel)?;
         let bitmaps = if filter.is_all() {
             unfiltered
         } else {
@@ -219,7 +232,7 @@ impl Engine for CpuEngine {
     }
 
     fn count(&self, selection: &Selection, tiles: &[TileId], cancel: &Cancel) -> Result<Vec<CountGrid>, EngineError> {
-        let _held = self.held(need::tiles(&self.dataset.parts, tiles, selection))?;
+        let _held = self.held(need::tiles(&self.dataset.parts, tiles, selection), cancel)?;
         let bitmaps = match &selection.body {
             SelectionBody::Everything => None,
             _ => Some(self.bitmaps(selection, cancel)?),
@@ -244,14 +257,14 @@ impl Engine for CpuEngine {
     ) -> Result<Vec<Histogram>, EngineError> {
         let bitmaps = self.bitmaps(selection, cancel)?;
         let columns = requests.iter().map(|request| request.column).chain(selection.groups.column());
-        let _held = self.held(need::points(&self.dataset.parts, [], columns, area))?;
+        let _held = self.held(need::points(&self.dataset.parts, [], columns, area), cancel)?;
         let parts: Vec<_> = self.parts(&bitmaps).collect();
         histogram::histograms(self.arch, &self.dataset, &parts, &selection.groups, requests, area, cancel)
     }
 
     /// In one pass over the points.
     fn linked_counts(&self, question: &LinkedQuestion, cancel: &Cancel) -> Result<LinkedCounts, EngineError> {
-        let _held = self.held(need::linked(&self.dataset.parts, question))?;
+        let _held = self.held(need::linked(&self.dataset.parts, question), cancel)?;
         linked::counts(self.arch, &self.dataset, question, cancel)
     }
 
@@ -261,7 +274,7 @@ impl Engine for CpuEngine {
             return Ok(Distribution { pixels_by_count: known.clone() });
         }
         let bitmaps = self.bitmaps(selection, cancel)?;
-        let _held = self.held(need::zoom(&self.dataset.parts, zoom, None))?;
+        let _held = self.held(need::zoom(&self.dataset.parts, zoom, None), cancel)?;
         let parts: Vec<_> = self.parts(&bitmaps).collect();
         distribution::distribution(self.arch, &parts, zoom, cancel)
     }
@@ -298,7 +311,7 @@ impl Engine for CpuEngine {
         cancel: &Cancel,
     ) -> Result<ValueDistribution, EngineError> {
         let bitmaps = self.bitmaps(selection, cancel)?;
-        let _held = self.held(need::zoom(&self.dataset.parts, zoom, Some(aggregate.column)))?;
+        let _held = self.held(need::zoom(&self.dataset.parts, zoom, Some(aggregate.column)), cancel)?;
         let parts: Vec<_> = self.parts(&bitmaps).collect();
         aggregate::distribution(&self.dataset, &parts, aggregate, zoom, cancel)
     }
