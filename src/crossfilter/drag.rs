@@ -6,9 +6,9 @@
 //! dragged says so (`active`), and the cube is there before the first step, as Falcon's is (Moritz, Howe, Heer, CHI 2019).
 
 use super::cubes::Kept;
-use super::{BRUSH_STEPS, Crossfilter, CrossfilterError, CrossfilterRequest, Question};
+use super::{BRUSH_STEPS, Crossfilter, CrossfilterQuestion};
 use crate::dataset::ColumnId;
-use crate::engine::{Active, Brush, Cancel, EngineError, Groups, LinkedCounts};
+use crate::engine::{Active, Brush, Cancel, EngineError, LinkedCounts};
 use crate::histogram::{ColumnPlan, ColumnQuestion};
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ impl Crossfilter {
     /// The answer from a cube: one that is there, or one that is built because a brush is being dragged.
     pub(super) fn answered_by_cubes(
         &self,
-        question: &Question,
+        question: &CrossfilterQuestion,
         contexts: &[(ColumnId, String)],
         cancel: &Cancel,
     ) -> Result<Option<(Vec<ColumnPlan>, LinkedCounts)>, EngineError> {
@@ -58,24 +58,23 @@ impl Crossfilter {
         Ok(None)
     }
 
-    /// Builds the cube for the brush that a request says is about to be dragged, where there is none yet. A step of the drag that
+    /// Builds the cube for the brush that a question says is about to be dragged, where there is none yet. A step of the drag that
     /// comes meanwhile waits for it.
     ///
     /// # Errors
-    /// A request that makes no sense.
-    pub fn prepare(&self, request: &CrossfilterRequest, groups: Option<&Arc<Groups>>) -> Result<(), CrossfilterError> {
-        let question = self.question(request, groups)?;
+    /// As the engine.
+    pub fn prepare(&self, question: &CrossfilterQuestion) -> Result<(), EngineError> {
         if let Some(column) = question.active {
             let mut contexts = question.contexts().into_iter();
             let (_, context) = contexts.find(|(of, _)| *of == column).expect("the active column has a context");
-            self.cube(&question, &question.brush_or_all(column), &context, &Cancel::never())?;
+            self.cube(question, &question.brush_or_all(column), &context, &Cancel::never())?;
         }
         Ok(())
     }
 
     /// The cube of a brush; `None` where it would have too many slices. It is built to the end, whoever no longer wants it: what
     /// makes a question moot is most likely the next step of the same drag.
-    fn cube(&self, question: &Question, brush: &Brush, context: &str, cancel: &Cancel) -> Result<Option<Arc<Kept>>, EngineError> {
+    fn cube(&self, question: &CrossfilterQuestion, brush: &Brush, context: &str, cancel: &Cancel) -> Result<Option<Arc<Kept>>, EngineError> {
         if let Some(kept) = self.cubes.get(context) {
             return Ok(Some(kept));
         }
@@ -89,7 +88,7 @@ impl Crossfilter {
     }
 
     /// The slices of a cube for a brush; `None` where there would be too many.
-    fn active(&self, question: &Question, brush: &Brush) -> Option<Active> {
+    fn active(&self, question: &CrossfilterQuestion, brush: &Brush) -> Option<Active> {
         if self.dataset.rows() > u64::from(u32::MAX) {
             return None;
         }
@@ -121,4 +120,3 @@ impl Crossfilter {
         None
     }
 }
-

@@ -105,11 +105,13 @@ pub struct Crossfilter {
 }
 
 /// A request in keys.
-struct Question {
+pub struct CrossfilterQuestion {
     plans: Vec<ColumnPlan>,
     base: Arc<Filter>,
     brushes: Vec<(Brush, String)>,
     groups: Arc<Groups>,
+    /// Whether counts are kept apart by them.
+    is_grouped: bool,
     area: Option<Region>,
     /// The column whose brush is about to be dragged.
     active: Option<ColumnId>,
@@ -132,16 +134,24 @@ impl Crossfilter {
         groups: Option<&Arc<Groups>>,
         cancel: &Cancel,
     ) -> Result<CrossfilterAnswer, CrossfilterError> {
-        let question = self.question(request, groups)?;
+        self.answer_to(&self.question(request, groups)?, cancel)
+    }
+
+    /// As [`Crossfilter::answer`], for who goes on to [`Crossfilter::prepare`].
+    ///
+    /// # Errors
+    /// The answer is no longer wanted.
+    pub fn answer_to(&self, question: &CrossfilterQuestion, cancel: &Cancel) -> Result<CrossfilterAnswer, CrossfilterError> {
         let contexts = question.contexts();
-        let (plans, counts) = match self.answered_by_cubes(&question, &contexts, cancel)? {
+        let (plans, counts) = match self.answered_by_cubes(question, &contexts, cancel)? {
             Some(answered) => answered,
-            None => self.directly(&question, cancel)?,
+            None => self.directly(question, cancel)?,
         };
+        let groups = question.is_grouped.then_some(&*question.groups);
         self.cubes.saw(contexts.into_iter().map(|(_, context)| context));
         let mut histograms = Map::new();
         for (plan, histogram) in plans.iter().zip(&counts.histograms) {
-            let answer = plan.answer(histogram, groups.map(|groups| &**groups), &self.dataset);
+            let answer = plan.answer(histogram, groups, &self.dataset);
             let value = serde_json::to_value(&answer).expect("a histogram has no keys that are not text");
             histograms.insert(answer.column, value);
         }
@@ -150,7 +160,7 @@ impl Crossfilter {
             selected: counts.selected,
             selected_total: counts.selected_total,
             total: self.dataset.rows(),
-            filter: question.filter,
+            filter: question.filter.clone(),
         })
     }
 
@@ -166,11 +176,12 @@ impl Crossfilter {
         area: Option<Region>,
         cancel: &Cancel,
     ) -> Result<HistogramAnswer, CrossfilterError> {
-        let question = Question {
+        let question = CrossfilterQuestion {
             plans: vec![ColumnPlan::new(column, &self.dataset)?],
             base: filter.clone(),
             brushes: Vec::new(),
             groups: groups.cloned().unwrap_or_else(|| Arc::new(Groups::none(&self.dataset))),
+            is_grouped: groups.is_some(),
             area: area.filter(|area| !self.holds_everything(area)),
             active: None,
             filter: String::new(),
@@ -188,7 +199,11 @@ impl Crossfilter {
         Ok(summaries(&self.dataset, &self.host, filter, area.as_ref(), cancel)?)
     }
 
-    fn question(&self, request: &CrossfilterRequest, groups: Option<&Arc<Groups>>) -> Result<Question, CrossfilterError> {
+    /// Resolves a request; `groups` as for [`Crossfilter::answer`].
+    ///
+    /// # Errors
+    /// A request that makes no sense.
+    pub fn question(&self, request: &CrossfilterRequest, groups: Option<&Arc<Groups>>) -> Result<CrossfilterQuestion, CrossfilterError> {
         for (what, asked, limit) in
             [("columns", request.columns.len(), COLUMNS_MAX), ("brushes", request.brushes.len(), BRUSHES_MAX)]
         {
@@ -217,11 +232,12 @@ impl Crossfilter {
             None => Filter::all(),
         };
         let plans = request.columns.iter().map(|column| ColumnPlan::new(column, &self.dataset));
-        Ok(Question {
+        Ok(CrossfilterQuestion {
             plans: plans.collect::<Result<_, _>>()?,
             base: Arc::new(base),
             brushes,
             groups: groups.cloned().unwrap_or_else(|| Arc::new(Groups::none(&self.dataset))),
+            is_grouped: groups.is_some(),
             area: request.bbox.map(area_of).transpose()?.filter(|area| !self.holds_everything(area)),
             active: request.active.as_deref().map(|name| self.column(name)).transpose()?,
             filter: filter.canonical().to_owned(),
@@ -246,13 +262,13 @@ impl Crossfilter {
     }
 
     /// One pass over the points; two, where the values of a column must be ranked before they are shown.
-    fn directly(&self, question: &Question, cancel: &Cancel) -> Result<(Vec<ColumnPlan>, LinkedCounts), CrossfilterError> {
+    fn directly(&self, question: &CrossfilterQuestion, cancel: &Cancel) -> Result<(Vec<ColumnPlan>, LinkedCounts), CrossfilterError> {
         let plans = self.ranked(question, cancel)?;
         let counts = self.engine.linked_counts(&question.linked(&plans, &self.dataset, None), cancel)?;
         Ok((plans, counts))
     }
 
-    fn ranked(&self, question: &Question, cancel: &Cancel) -> Result<Vec<ColumnPlan>, EngineError> {
+    fn ranked(&self, question: &CrossfilterQuestion, cancel: &Cancel) -> Result<Vec<ColumnPlan>, EngineError> {
         let wanting: Vec<&ColumnPlan> = question.plans.iter().filter(|plan| plan.wants_ranking(&self.dataset)).collect();
         if wanting.is_empty() {
             return Ok(question.plans.clone());
@@ -269,7 +285,12 @@ impl Crossfilter {
     }
 }
 
-impl Question {
+impl CrossfilterQuestion {
+    /// Whether it says which brush is about to be dragged.
+    pub fn has_active(&self) -> bool {
+        self.active.is_some()
+    }
+
     fn brush(&self, column: ColumnId) -> Option<&Brush> {
         self.brushes.iter().map(|(brush, _)| brush).find(|brush| brush.column == column)
     }

@@ -237,7 +237,7 @@ fn a_brush_that_is_about_to_be_dragged_has_its_cube_before_the_first_step() {
     let first = request(Json::Null, Some("range"));
     let unbrushed = crossfilter.answer(&first, None, &never).unwrap();
     assert_eq!(crossfilter.cubes.len(), 0, "the answer comes first");
-    crossfilter.prepare(&first, None).unwrap();
+    crossfilter.prepare(&crossfilter.question(&first, None).unwrap()).unwrap();
     assert_eq!(crossfilter.cubes.len(), 1);
     // A pass would notice that it is cancelled; a cube has nothing to stop.
     let cancelled = Cancel::never();
@@ -248,7 +248,7 @@ fn a_brush_that_is_about_to_be_dragged_has_its_cube_before_the_first_step() {
     assert_eq!(answer, on_cpu(&dataset).answer(&step, None, &never).unwrap());
     // And then there is none again.
     assert_eq!(crossfilter.answer(&request(Json::Null, None), None, &cancelled).unwrap(), unbrushed);
-    assert!(matches!(crossfilter.prepare(&request(Json::Null, Some("rnage")), None), Err(CrossfilterError::Histogram(_))));
+    assert!(matches!(crossfilter.question(&request(Json::Null, Some("rnage")), None), Err(CrossfilterError::Histogram(_))));
 }
 
 #[test]

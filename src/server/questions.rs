@@ -5,7 +5,7 @@ use super::export;
 use super::query::{HISTOGRAM, POINTS, Query, excerpt, names_version, served_number};
 use super::tiles::within_deadline;
 use super::{App, Problem};
-use crate::crossfilter::CrossfilterRequest;
+use crate::crossfilter::{CrossfilterAnswer, CrossfilterQuestion, CrossfilterRequest};
 use crate::dataset::RowFormat;
 use crate::engine::Groups;
 use crate::histogram::{ColumnQuestion, FullQuestion, Scale};
@@ -90,24 +90,19 @@ pub async fn crossfilter(
         }
     }
     let (send, receive) = oneshot::channel();
-    let asked = Arc::new((source, request));
-    let preparing = asked.clone();
+    let asked = source.clone();
     let work = move |_: &crate::service::Pipeline, cancel: &crate::engine::Cancel| {
-        let (source, request) = &*asked;
-        let groups = groups_of(source, request.by.as_deref())?;
-        let answer = source.crossfilter().answer(request, groups.as_ref(), cancel)?;
-        source.intact().map(|()| answer)
+        let question = asked.crossfilter().question(&request, groups_of(&asked, request.by.as_deref())?.as_ref())?;
+        let answer = asked.crossfilter().answer_to(&question, cancel)?;
+        asked.intact().map(|()| (answer, question))
     };
-    let reply = move |result: Result<_, _>| {
-        let is_answered = result.is_ok();
-        drop(send.send(result));
-        let (source, request) = &*preparing;
-        if is_answered && request.active.is_some() {
-            let groups = groups_of(source, request.by.as_deref());
-            let prepared = groups.and_then(|groups| Ok(source.crossfilter().prepare(request, groups.as_ref())?));
-            if let Err(error) = prepared {
-                tracing::debug!("the first step of a drag will take longer: {error}");
-            }
+    let reply = move |result: Result<(CrossfilterAnswer, CrossfilterQuestion), _>| {
+        let (answer, question) = result.map_or_else(|error| (Err(error), None), |(answer, question)| (Ok(answer), Some(question)));
+        drop(send.send(answer));
+        if let Some(question) = question.filter(CrossfilterQuestion::has_active)
+            && let Err(error) = source.crossfilter().prepare(&question)
+        {
+            tracing::debug!("the first step of a drag will take longer: {error}");
         }
     };
     let _ticket = app.service.ask_with(cancel, Priority::Interactive, work, reply);
