@@ -195,7 +195,15 @@ fn operation(endpoint: &Endpoint, datasets: &[String]) -> Value {
     }
     let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
     let mut responses = Map::new();
-    responses.insert("200".into(), json!({ "description": "The answer", "content": { endpoint.media_type: {} } }));
+    let mut answer = json!({ "description": "The answer", "content": { endpoint.media_type: {} } });
+    if endpoint.media_type == "image/png" || endpoint.path.ends_with("/legend.json") {
+        answer["headers"] = json!({ "X-Tile-Quality": {
+            "description": "By which scale it is coloured: exact; a sample of the zoom's tiles, for good (spread points); a preview, soon replaced; \
+                or stale, of former data, where the server has no time",
+            "schema": { "type": "string", "enum": ["exact", "sample", "preview", "stale"] },
+        } });
+    }
+    responses.insert("200".into(), answer);
     for status in endpoint.statuses {
         let answer = match status {
             304 => json!({ "description": "The client has it already" }),

@@ -83,7 +83,7 @@ pub async fn tile(
     };
     let quality = answer.tile.quality;
     let (etag, cache_control) = match quality {
-        TileQuality::Exact => (etag, cache_control),
+        TileQuality::Exact | TileQuality::Sample => (etag, cache_control),
         TileQuality::Preview => (preview_etag(&etag), caching::SOON_REPLACED),
     };
     if quality == TileQuality::Preview && caching::is_known(&headers, &etag) {

@@ -33,6 +33,7 @@ mod registry;
 mod scales;
 mod shared;
 mod source;
+mod spread;
 mod sums;
 #[cfg(test)]
 mod tests;
@@ -278,7 +279,8 @@ impl Service {
                 let (shared, disk) = (shared.filter(|_| has_points), disk.filter(|_| has_points));
                 let kept = shared.as_ref().and_then(|shared| shared.get(&key));
                 if let Some(bytes) = kept.or_else(|| disk.as_ref().and_then(|disk| disk.get(&key))) {
-                    let tile = Arc::new(Tile { body: bytes.into(), is_kept: true, quality: TileQuality::Exact, times: StageTimes::default() });
+                    let quality = pipeline.lasting_quality(&request, flight.cancel())?;
+                    let tile = Arc::new(Tile { body: bytes.into(), is_kept: true, quality, times: StageTimes::default() });
                     tiles.insert(key, tile.clone(), tile.body.held_bytes());
                     return Ok((tile, Origin::Hit));
                 }

@@ -14,7 +14,7 @@ use super::view::View;
 use super::{Digest, Metrics, Purge, ServiceError, TRACE};
 use crate::encode::{Quality, empty_png, png};
 use crate::engine::{Cancel, CountGrid, Distribution, Selection, ValueDistribution};
-use crate::shade::{Category, Legend, Normalize, Shader, Spread};
+use crate::shade::{Category, Legend, Shader, Spread};
 use crate::world::{TileId, Zoom};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -46,13 +46,16 @@ pub struct Pipeline {
     /// By the source, for a selection belongs to the engine that made it, and what was selected.
     selections: Memo<(u64, Digest), Selection>,
     pub(super) grids: ByteLru<(Digest, TileId), KeptGrid>,
-    pub(super) distributions: Memo<(Digest, Zoom), Distribution>,
+    /// Also by how far points are spread, as estimates.
+    pub(super) distributions: Memo<(Digest, Zoom, usize), Distribution>,
     pub(super) value_distributions: Memo<(Digest, Zoom), ValueDistribution>,
-    /// Also by how far points are spread.
     pub(super) estimates: Memo<(Digest, Zoom, usize), Distribution>,
     pub(super) value_estimates: Memo<(Digest, Zoom), ValueDistribution>,
     pub(super) shaders: Memo<(Digest, Zoom, TileQuality), Prepared>,
+    /// Of `spread=auto`.
+    pub(super) radii: Memo<(Digest, Zoom), usize>,
     pub(super) pace: Pace,
+    pub(super) spread_pace: Pace,
     pub(super) value_pace: Pace,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -99,8 +102,10 @@ impl Pipeline {
             value_distributions: Memo::new(budgets.distribution_bytes / 4, Oversized::KeepAlone),
             estimates: Memo::new(budgets.distribution_bytes / 16, Oversized::KeepAlone),
             value_estimates: Memo::new(budgets.distribution_bytes / 16, Oversized::KeepAlone),
-            shaders: Memo::new(budgets.distribution_bytes / 8 * 3, Oversized::KeepAlone),
+            shaders: Memo::new(budgets.distribution_bytes / 64 * 23, Oversized::KeepAlone),
+            radii: Memo::new(budgets.distribution_bytes / 64, Oversized::KeepAlone),
             pace: Pace::of_counts(None),
+            spread_pace: Pace::of_spread(None),
             value_pace: Pace::of_values(None),
             metrics,
         }
@@ -110,6 +115,7 @@ impl Pipeline {
     /// [`TileQuality::Preview`]. Whoever asks then sees to the exact one. Without, every answer is exact.
     pub fn with_preview_budget(mut self, budget: Duration) -> Pipeline {
         self.pace = Pace::of_counts(Some(budget));
+        self.spread_pace = Pace::of_spread(Some(budget));
         self.value_pace = Pace::of_values(Some(budget));
         self
     }
@@ -160,12 +166,22 @@ impl Pipeline {
         })
     }
 
-    /// How often each count occurs among the pixels of a whole zoom.
+    /// How often each count occurs among the pixels of a whole zoom, each point spread over `radius` pixels. Of a zoom with too many tiles to
+    /// spread them all, in the tiles that stand for it.
     ///
     /// # Errors
     /// As [`Pipeline::selection`].
-    pub fn distribution(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<Arc<Distribution>, ServiceError> {
-        self.distributions.get(&(view.counts, zoom), cancel, || {
+    pub fn distribution(&self, view: &View, zoom: Zoom, radius: usize, cancel: &Cancel) -> Result<Arc<Distribution>, ServiceError> {
+        let few_tiles = view.source.few_tiles(zoom).filter(|_| radius > 0);
+        if radius > 0 && few_tiles.is_none() {
+            return self.estimate(view, zoom, radius, cancel);
+        }
+        self.distributions.get(&(view.counts, zoom, radius), cancel, || {
+            if let Some(tiles) = few_tiles {
+                let distribution = self.spread_distribution(view, tiles, radius, cancel)?;
+                let bytes = distribution.bytes();
+                return Ok((Arc::new(distribution), bytes));
+            }
             let selection = self.selection(view, cancel)?;
             let _span = tracing::info_span!(target: TRACE, "distribution").entered();
             let started = Instant::now();
@@ -207,13 +223,14 @@ impl Pipeline {
             return self.value_legend(view, aggregate, zoom, cancel);
         }
         let prepared = self.prepared(view, zoom, cancel)?;
-        let distribution = match view.style.normalize {
-            Normalize::Zoom => prepared.distribution.clone(),
-            Normalize::Tile => self.distribution(view, zoom, cancel)?,
+        let (distribution, quality) = if view.style.needs_distribution() {
+            (prepared.distribution.clone(), prepared.quality)
+        } else {
+            self.known_counts(view, zoom, prepared.spread_pixels, cancel)?
         };
         let categories = self.categories(view, cancel)?;
         let legend = Legend::new(&view.style, &categories, &distribution, prepared.spread_pixels)?;
-        Ok(Explained::Counts(legend, distribution, prepared.quality))
+        Ok(Explained::Counts(legend, distribution, quality))
     }
 
     /// Forgets what a source's engine has selected.
@@ -233,6 +250,7 @@ impl Pipeline {
         self.distributions.forget_all();
         self.value_distributions.forget_all();
         self.estimates.forget_all();
+        self.radii.forget_all();
         self.value_estimates.forget_all();
         self.shaders.forget_all();
     }
@@ -316,15 +334,15 @@ impl Pipeline {
         let times = StageTimes { count, shade, encode };
         self.metrics.observe_stages(request, &times);
         let quality = prepared.quality;
-        Ok(Tile { body: bytes.into(), is_kept: quality == TileQuality::Exact, quality, times })
+        Ok(Tile { body: bytes.into(), is_kept: quality != TileQuality::Preview, quality, times })
     }
 
     fn prepared(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<Arc<Prepared>, ServiceError> {
-        let quality = self.quality(view, zoom);
+        let spread_pixels = self.spread_pixels(view, zoom, cancel)?;
+        let quality = self.quality(view, zoom, spread_pixels);
         self.shaders.get(&(view.image, zoom, quality), cancel, || {
             let categories = self.categories(view, cancel)?;
-            let spread_pixels = self.spread_pixels(view, zoom, cancel)?;
-            let (distribution, quality) = self.count_scale(view, zoom, spread_pixels, quality, cancel)?;
+            let distribution = self.count_scale(view, zoom, spread_pixels, quality, cancel)?;
             let shader = Shader::new(&view.style, &categories, &distribution)?;
             let bytes = PREPARED_BYTES + distribution.bytes();
             Ok((Arc::new(Prepared { shader, spread_pixels, distribution, quality }), bytes))

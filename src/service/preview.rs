@@ -14,10 +14,13 @@ use std::time::Duration;
 const CELLS_PER_MS_FIRST: u64 = 200_000;
 const VALUES_PER_MS_FIRST: u64 = 40_000;
 
+/// Pixels whose points are spread in a millisecond: those of one tile.
+const SPREAD_PER_MS_FIRST: u64 = 1 << 16;
+
 /// A distribution over fewer cells or values says little about how fast an engine is: most of its time is the start.
 const TELLING_MIN: u64 = 1_000_000;
 
-/// How long exact distributions of one kind take, and may take. Their work is in cells, or in values.
+/// How long exact distributions of one kind take, and may take. Their work is in cells, in values or in pixels.
 pub(super) struct Pace {
     /// `None`: however long.
     budget: Option<Duration>,
@@ -33,6 +36,11 @@ impl Pace {
     /// Of how often values occur.
     pub(super) fn of_values(budget: Option<Duration>) -> Pace {
         Pace { budget, per_ms: AtomicU64::new(VALUES_PER_MS_FIRST) }
+    }
+
+    /// Of how often spread counts occur.
+    pub(super) fn of_spread(budget: Option<Duration>) -> Pace {
+        Pace { budget, per_ms: AtomicU64::new(SPREAD_PER_MS_FIRST) }
     }
 
     /// Whether so much work is expected to take longer than it may.

@@ -5,6 +5,7 @@ use super::pool::{Priority, Queue};
 use super::view::View;
 use super::{Digest, lock};
 use crate::engine::Cancel;
+use crate::shade::Spread;
 use crate::world::Zoom;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -17,8 +18,11 @@ const REFINEMENT_TIME_MAX: Duration = Duration::from_secs(600);
 pub(super) struct Refiner {
     pipeline: Arc<Pipeline>,
     queue: Queue,
-    under_way: Arc<Mutex<HashMap<(Digest, Zoom), Cancel>>>,
+    under_way: Arc<Mutex<HashMap<Refined, Cancel>>>,
 }
+
+/// What is worked out: of which numbers and zoom, and how far their points are spread.
+type Refined = (Digest, Zoom, Spread);
 
 impl Refiner {
     pub(super) fn new(pipeline: Arc<Pipeline>, queue: Queue) -> Refiner {
@@ -27,7 +31,7 @@ impl Refiner {
 
     /// Sees to it that the exact distribution of a view and zoom will be there. Where the queue is full that is left to the next request.
     pub(super) fn refine(&self, view: &Arc<View>, zoom: Zoom) {
-        let key = (view.numbers, zoom);
+        let key = (view.numbers, zoom, view.style.spread);
         let cancel = Cancel::at(Instant::now() + REFINEMENT_TIME_MAX);
         {
             let mut under_way = lock(&self.under_way);
@@ -59,8 +63,8 @@ impl Refiner {
 
 /// Taken back on drop, also when a job panics, so that others may try.
 struct UnderWay {
-    all: Arc<Mutex<HashMap<(Digest, Zoom), Cancel>>>,
-    key: (Digest, Zoom),
+    all: Arc<Mutex<HashMap<Refined, Cancel>>>,
+    key: Refined,
 }
 
 impl Drop for UnderWay {

@@ -1,17 +1,21 @@
-//! Scales: by which distribution the colours of a zoom go. The exact one; or, where that takes long, for the moment one of a few tiles.
+//! Scales: by which distribution the colours of a zoom go. The exact one; or one of a few tiles, for the moment where the exact one takes long,
+//! and for good where points are spread over more tiles than can be spread.
 
 use super::ServiceError;
 use super::pipeline::Pipeline;
+use super::mosaic::pixel_zoom;
 use super::preview::{cells, values};
-use super::tile::{Scale, TileQuality};
+use super::spread::spread_pixels;
+use super::tile::{Content, Scale, TileQuality, TileRequest};
 use super::view::View;
 use crate::engine::{Aggregate, Cancel, CountGrid, Distribution, ValueDistribution, ValueGrid};
-use crate::shade::{Normalize, SampledTiles};
+use crate::shade::SampledTiles;
 use crate::world::{TileId, Zoom};
 use std::sync::Arc;
 
 impl Pipeline {
-    /// By what the counts of a zoom, each point spread over `radius` pixels, are coloured, and how exactly that can be told now.
+    /// By what the counts of a zoom, each point spread over `radius` pixels, are coloured; by nothing where each tile has its own scale, or all
+    /// have one that was given.
     pub(super) fn count_scale(
         &self,
         view: &View,
@@ -19,26 +23,56 @@ impl Pipeline {
         radius: usize,
         quality: TileQuality,
         cancel: &Cancel,
-    ) -> Result<(Arc<Distribution>, TileQuality), ServiceError> {
-        let distribution = match (view.style.normalize, radius, quality) {
-            // Each tile has its own.
-            (Normalize::Tile, ..) => Arc::default(),
-            (Normalize::Zoom, 0, TileQuality::Exact) => self.distribution(view, zoom, cancel)?,
-            (Normalize::Zoom, 0, TileQuality::Preview) => return Ok((self.estimate(view, zoom, 0, cancel)?, TileQuality::Preview)),
-            // What spread counts come to only spreading tells, and a zoom may have millions of tiles: the sample's it is, for good.
-            (Normalize::Zoom, ..) => self.estimate(view, zoom, radius, cancel)?,
-        };
-        Ok((distribution, TileQuality::Exact))
+    ) -> Result<Arc<Distribution>, ServiceError> {
+        match quality {
+            _ if !view.style.needs_distribution() => Ok(Arc::default()),
+            TileQuality::Exact | TileQuality::Sample => self.distribution(view, zoom, radius, cancel),
+            TileQuality::Preview => self.estimate(view, zoom, radius, cancel),
+        }
     }
 
     /// How exactly a view's counts can be coloured now.
-    pub(super) fn quality(&self, view: &View, zoom: Zoom) -> TileQuality {
-        let is_exact = view.style.normalize == Normalize::Tile
-            || view.source.engine().knows_distribution(&view.filter)
-            || !self.pace.is_over_budget(cells(view.source.dataset(), zoom))
-            || self.shaders.holds(&(view.image, zoom, TileQuality::Exact))
-            || self.distributions.holds(&(view.counts, zoom));
-        if is_exact { TileQuality::Exact } else { TileQuality::Preview }
+    pub(super) fn quality(&self, view: &View, zoom: Zoom, radius: usize) -> TileQuality {
+        let is_exact = !view.style.needs_distribution() || self.shaders.holds(&(view.image, zoom, TileQuality::Exact));
+        if is_exact { TileQuality::Exact } else { self.distribution_quality(view, zoom, radius) }
+    }
+
+    /// How often counts occur among a zoom's pixels, as far as that is to be known now.
+    pub(super) fn known_counts(
+        &self,
+        view: &View,
+        zoom: Zoom,
+        radius: usize,
+        cancel: &Cancel,
+    ) -> Result<(Arc<Distribution>, TileQuality), ServiceError> {
+        let quality = self.distribution_quality(view, zoom, radius);
+        let distribution = match quality {
+            TileQuality::Exact | TileQuality::Sample => self.distribution(view, zoom, radius, cancel)?,
+            TileQuality::Preview => self.estimate(view, zoom, radius, cancel)?,
+        };
+        Ok((distribution, quality))
+    }
+
+    /// How exactly it can be told now how often counts occur.
+    fn distribution_quality(&self, view: &View, zoom: Zoom, radius: usize) -> TileQuality {
+        let is_at_hand = match (radius, view.source.few_tiles(zoom)) {
+            (0, _) => {
+                let is_known = view.source.engine().knows_distribution(&view.filter);
+                is_known || !self.pace.is_over_budget(cells(view.source.dataset(), zoom))
+            }
+            (_, Some(tiles)) => !self.spread_pace.is_over_budget(spread_pixels(tiles)),
+            (_, None) => return TileQuality::Sample,
+        };
+        if is_at_hand || self.distributions.holds(&(view.counts, zoom, radius)) { TileQuality::Exact } else { TileQuality::Preview }
+    }
+
+    /// How exact the colours of a tile are that were kept: never a preview's.
+    pub(super) fn lasting_quality(&self, request: &TileRequest, cancel: &Cancel) -> Result<TileQuality, ServiceError> {
+        let (view, zoom) = (&request.view, pixel_zoom(request.tile, request.scale));
+        let is_image = matches!(request.content, Content::Png | Content::Png8);
+        let may_be_sampled = is_image && view.style.needs_distribution() && view.source.few_tiles(zoom).is_none();
+        let is_sampled = may_be_sampled && self.spread_pixels(view, zoom, cancel)? > 0;
+        Ok(if is_sampled { TileQuality::Sample } else { TileQuality::Exact })
     }
 
     /// By what the values of a zoom's pixels are coloured, and whether that is exact; by nothing where each tile has its own scale, or all have
@@ -50,9 +84,10 @@ impl Pipeline {
         zoom: Zoom,
         cancel: &Cancel,
     ) -> Result<(Arc<ValueDistribution>, TileQuality), ServiceError> {
-        match (view.style.normalize, view.style.span) {
-            (Normalize::Zoom, None) => self.known_values(view, aggregate, zoom, cancel),
-            _ => Ok((Arc::default(), TileQuality::Exact)),
+        if view.style.needs_distribution() {
+            self.known_values(view, aggregate, zoom, cancel)
+        } else {
+            Ok((Arc::default(), TileQuality::Exact))
         }
     }
 
@@ -85,18 +120,25 @@ impl Pipeline {
     pub(super) fn make_exact(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<(), ServiceError> {
         match view.aggregate {
             Some(aggregate) => self.value_distribution(view, aggregate, zoom, cancel).map(drop),
-            None => self.distribution(view, zoom, cancel).map(drop),
+            None => {
+                let radius = self.spread_pixels(view, zoom, cancel)?;
+                self.distribution(view, zoom, radius, cancel).map(drop)
+            }
         }
     }
 
     /// The radius of `spread=auto`.
     pub(super) fn auto_spread(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<usize, ServiceError> {
-        let sample = self.sample(view, zoom, cancel)?;
-        Ok(sample.auto_spread(&self.all_grids(view, sample.tiles(), cancel)?))
+        let radius = self.radii.get(&(view.counts, zoom), cancel, || {
+            let sample = self.sample(view, zoom, cancel)?;
+            let radius = sample.auto_spread(&self.all_grids(view, sample.tiles(), cancel)?);
+            Ok((Arc::new(radius), size_of::<usize>()))
+        })?;
+        Ok(*radius)
     }
 
     /// About how often each count occurs in a zoom, each point spread over `radius` pixels: from a few tiles.
-    fn estimate(&self, view: &View, zoom: Zoom, radius: usize, cancel: &Cancel) -> Result<Arc<Distribution>, ServiceError> {
+    pub(super) fn estimate(&self, view: &View, zoom: Zoom, radius: usize, cancel: &Cancel) -> Result<Arc<Distribution>, ServiceError> {
         self.estimates.get(&(view.counts, zoom, radius), cancel, || {
             let sample = self.sample(view, zoom, cancel)?;
             let grids = match radius {

@@ -6,7 +6,7 @@ use crate::dataset::{ColumnId, Dataset, DatasetError, write_rows};
 use crate::engine::{Cancel, Engine, GroupKind, Groups};
 use crate::points::{PointFinder, PointsQuestion};
 use crate::shade::{Category, CategoryKind, Rgb, Style, StyleError};
-use crate::world::TileId;
+use crate::world::{TileId, Zoom};
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,6 +19,10 @@ pub const ZOOM_MAX_SERVED: u8 = 22;
 /// Values of a dictionary that are ordered by frequency without a thread of their own: some milliseconds.
 const PLANES_VALUES_MAX: usize = 1 << 16;
 
+/// Tiles with points of a zoom that are few: all of zoom 5. To spread the points of each takes about a millisecond, so a second or two by as many
+/// threads; the next zoom may have four times as many.
+const FEW_TILES_MAX: usize = 1 << 10;
+
 pub struct Source {
     /// Unlike any other's of this process.
     id: u64,
@@ -30,6 +34,8 @@ pub struct Source {
     groups: Mutex<HashMap<Option<ColumnId>, MadeGroups>>,
     crossfilter: OnceLock<Crossfilter>,
     points: OnceLock<PointFinder>,
+    /// The tiles that have points, zoom by zoom, as far as they are few.
+    few_tiles: OnceLock<Vec<Vec<TileId>>>,
     /// When it was last asked for; `None` before the first time.
     used: Mutex<Option<Instant>>,
     /// Set once its files have been found to be changed.
@@ -54,6 +60,7 @@ impl Source {
             groups: Mutex::default(),
             crossfilter: OnceLock::new(),
             points: OnceLock::new(),
+            few_tiles: OnceLock::new(),
             used: Mutex::default(),
             is_damaged: AtomicBool::new(false),
         })
@@ -202,6 +209,25 @@ impl Source {
         let found = of_whole_files(|| Ok(finder.find(question, cancel)?))?;
         self.intact()?;
         Ok(write_rows(question.format, found.rows, found.total, sink)?)
+    }
+
+    /// The tiles of a zoom that have points, and of a dataset in a store perhaps others, where these are few; `None` where they are many.
+    pub fn few_tiles(&self, zoom: Zoom) -> Option<&[TileId]> {
+        let by_zoom = self.few_tiles.get_or_init(|| {
+            let mut by_zoom = Vec::new();
+            let mut tiles = vec![TileId::from_cell(Zoom::new(0).expect("there is a zoom 0"), 0)];
+            while !tiles.is_empty() && tiles.len() <= FEW_TILES_MAX {
+                let children = tiles.iter().filter_map(|tile| tile.children()).flatten();
+                let next = children.filter(|&tile| self.has_points(tile)).collect();
+                by_zoom.push(std::mem::replace(&mut tiles, next));
+            }
+            if tiles.is_empty() {
+                // Below the deepest zoom, or there is no point at all.
+                by_zoom.resize_with(usize::from(u8::MAX), Vec::new);
+            }
+            by_zoom
+        });
+        by_zoom.get(usize::from(zoom.get())).map(Vec::as_slice)
     }
 
     /// Whether any point lies in the tile; of a dataset in a store, whether one may. A few binary searches: cheaper than to ask a cache.

@@ -149,3 +149,38 @@ fn a_purge_forgets_tiles_and_counts_of_one_dataset_in_memory_and_on_disk() {
     assert_eq!(service.purge(&source, &Purge::all()).unwrap(), 2);
     assert_eq!((origin(near), origin(far)), (Origin::Miss, Origin::Miss));
 }
+
+/// Goal: where the scale is given, nobody waits for what the zoom's pixels have. Method: what was looked for in vain, and so made.
+#[test]
+fn a_span_needs_no_distribution() {
+    let (_folder, service, source) = service(1 << 20);
+    let made = |cache: &str| metric(&service, &format!("pointillist_tile_cache_requests_total{{cache=\"{cache}\",result=\"miss\"}}"));
+    for pairs in [&[("how", "log"), ("span", "1,50")][..], &[("how", "linear"), ("span", "1,9"), ("spread", "2")], &[("normalize", "tile")]] {
+        let (_ticket, answer) = ask(&service, request(&source, tile(3, 0, 0), pairs));
+        let answer = answer.recv().unwrap().unwrap();
+        assert_eq!((answer.tile.quality, answer.origin), (TileQuality::Exact, Origin::Miss), "{pairs:?}");
+        assert_eq!(made("distribution"), 0, "{pairs:?}");
+    }
+    let (_ticket, answer) = ask(&service, request(&source, tile(3, 0, 0), &[("how", "log")]));
+    assert!(answer.recv().unwrap().is_ok());
+    assert_eq!(made("distribution"), 1);
+}
+
+/// Goal: the distribution of spread points is that of every tile of the zoom, also of those that points only reach into. Method: all tiles'
+/// own counts, spread.
+#[test]
+fn spread_points_of_a_zoom_are_all_counted() {
+    let (_folder, service, source) = service(1 << 20);
+    let view = View::new(&source, Filter::all(), []).unwrap();
+    let (zoom, never) = (crate::world::Zoom::new(4).unwrap(), Cancel::never());
+    for radius in [1, 5] {
+        let all = (0..16).flat_map(|y| (0..16).map(move |x| tile(4, x, y)));
+        let totals = all.flat_map(|at| {
+            let grid = service.pipeline.counts_spread(&view, at, Scale::One, radius, &never).unwrap();
+            grid.map_or_else(Vec::new, |grid| grid.totals())
+        });
+        let expected = crate::engine::Distribution::of_totals(totals);
+        assert!(source.few_tiles(zoom).is_some() && expected.pixels() > 400);
+        assert_eq!(*service.pipeline.distribution(&view, zoom, radius, &never).unwrap(), expected);
+    }
+}

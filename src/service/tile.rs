@@ -80,12 +80,14 @@ impl TileRequest {
     }
 }
 
-/// Whether colours stand for counts, or values, by the zoom's final scale: its exact distribution, or of spread counts that of the tiles that
-/// stand for the zoom. Counts and values themselves always are exact.
+/// By which scale colours stand for counts, or values. Counts and values themselves always are exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TileQuality {
+    /// The zoom's, by its exact distribution; or one that needs none.
     Exact,
-    /// By an estimate, until the exact distribution is there.
+    /// The zoom's, by the distribution of tiles that stand for it, for good: of spread points, where the zoom has too many to spread them all.
+    Sample,
+    /// An estimate, until the exact distribution is there.
     Preview,
 }
 
@@ -93,6 +95,7 @@ impl TileQuality {
     pub fn name(self) -> &'static str {
         match self {
             TileQuality::Exact => "exact",
+            TileQuality::Sample => "sample",
             TileQuality::Preview => "preview",
         }
     }

@@ -5,7 +5,7 @@ use super::{Digest, ServiceError};
 use crate::dataset::{ColumnId, ColumnKind};
 use crate::engine::{Aggregate, Measure};
 use crate::filter::{Filter, FilterError};
-use crate::shade::{Normalize, Spread, Style, StyleError};
+use crate::shade::{Spread, Style, StyleError};
 use crate::world::TileId;
 use std::sync::Arc;
 use thiserror::Error;
@@ -152,7 +152,7 @@ const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 /// Whether an image depends on nothing but the points in the tile and, where they are spread, around it.
 fn is_coloured_alone(style: &Style, aggregate: Option<Aggregate>) -> bool {
     let is_spread_alike = aggregate.is_some() || style.spread != Spread::Auto;
-    is_spread_alike && (style.normalize == Normalize::Tile || style.span.is_some())
+    is_spread_alike && !style.needs_distribution()
 }
 
 /// What a style shows of a column.

@@ -24,7 +24,7 @@ pub struct Legend {
     pub normalize: &'static str,
     /// In the order of the counts; empty where there are none.
     pub categories: Vec<LegendCategory>,
-    /// Ascending by count or value, without repeats; none where no pixel has points, or values.
+    /// Ascending by count or value, without repeats; none where no pixel has points, or values, and no span is given.
     pub stops: Vec<Stop>,
     /// `#rrggbb` at even intensities from 0 to 1, if pixels are coloured by their total; else empty, and opacity says how many.
     pub ramp: Vec<String>,

@@ -45,13 +45,18 @@ enum Curve {
 }
 
 impl Normalization {
-    /// The normalisation of a zoom: of all non-empty pixels of the whole world. `None` if there are none.
+    /// The normalisation of a zoom: of all non-empty pixels of the whole world. `None` if there are none; a span says all there is to say,
+    /// and needs none.
     ///
     /// Here eq_hist needs no bins, for the distribution is exact: at each count that occurs, `s` is the share of non-empty
     /// pixels with at most that count.
     pub fn of_distribution(distribution: &Distribution, how: How, span: Option<Span>) -> Option<Normalization> {
         let pixels_by_count = &distribution.pixels_by_count;
-        let (&(lo, _), &(hi, _)) = (pixels_by_count.first()?, pixels_by_count.last()?);
+        let (lo, hi) = match (pixels_by_count.first(), pixels_by_count.last(), span) {
+            (Some(&(lo, _)), Some(&(hi, _)), _) => (lo, hi),
+            (.., Some(_)) => (0, 0),
+            (.., None) => return None,
+        };
         Some(Normalization::new(lo.into(), hi.into(), how, span, || exact_cdf(pixels_by_count, lo.into())))
     }
 

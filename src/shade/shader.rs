@@ -52,7 +52,8 @@ struct PaintTable {
 impl Shader {
     /// Prepares a style for the counts of one zoom. `categories` are those of the grids, in their order; an empty slice
     /// means grids without categories, which have one plane. `distribution` is that of the selection at the zoom, over all
-    /// categories, hidden ones too, so that hiding does not change what an opacity means; `normalize=tile` does not read it.
+    /// categories, hidden ones too, so that hiding does not change what an opacity means; it is not read where the style
+    /// [needs none](Style::needs_distribution).
     ///
     /// Without categories and without `cmap`, viridis is used.
     ///

@@ -223,6 +223,11 @@ impl Style {
         Ok(())
     }
 
+    /// Whether colours go by what the pixels of the whole zoom have: not where each tile has its own scale, or a span is given.
+    pub fn needs_distribution(&self) -> bool {
+        self.normalize == Normalize::Zoom && self.span.is_none()
+    }
+
     /// One text for all equal styles: `name=value` joined by `&`, sorted by name, defaults omitted, percent-encoded, ready for
     /// a URL or a cache key. [`Style::parse`] of its decoded pairs is this style.
     pub fn canonical(&self) -> String {

@@ -75,6 +75,8 @@ fn a_mosaic_of_tiles_is_one_big_canvas() {
         (1, "", "", OVER_2000, "how=linear&span=1,20&spread=1&background=14181f"),
         (2, "", "", "", "how=log&cmap=viridis"),
         (2, "", "", OVER_2000, "spread=auto&colors=GSM:ff0000,null:00ff00"),
+        (3, "", "", "", "how=eq_hist&spread=3"),
+        (3, "", "", OVER_2000, "how=log&cmap=fire&spread=16"),
         (1, "@2x", "", "", "spread=3"),
         (1, "", "tilesize=512", OVER_2000, "how=linear"),
         (0, "@2x", "tilesize=512", "", "how=cbrt&spread=1"),
@@ -93,22 +95,32 @@ fn a_mosaic_of_tiles_is_one_big_canvas() {
     }
 }
 
-/// Goal: one scale for spread counts at a deep zoom too, where it is a sample's, and the legend tells it. Method: a window of 2 by 2 tiles
+/// Goal: one scale for spread counts at a deep zoom too, where it is a sample's, and tiles and the legend tell it, kept tiles as well. Method: a window of 2 by 2 tiles
 /// around the most points is one image of points counted by brute force, spread, and shaded by the legend's own distribution.
 #[test]
 fn spread_tiles_of_a_deep_zoom_go_by_the_legends_distribution() {
-    const ZOOM: u8 = 7;
+    const ZOOM: u8 = 11;
     let sample = Sample::new(4000);
-    let served = Served::start(&sample.dataset(), &[]);
+    let cache = tempfile::tempdir().unwrap();
+    let serve = || Served::start(&sample.dataset(), &["--cache-dir", cache.path().to_str().unwrap()]);
+    let mut served = serve();
     let densest = sample.rows.iter().map(|row| TileId::containing(row.at, Zoom::new(ZOOM).unwrap()));
     let mut points: HashMap<(u32, u32), usize> = HashMap::new();
     densest.for_each(|tile| *points.entry((tile.x(), tile.y())).or_default() += 1);
+    assert!(points.len() > 1024, "{} tiles are too few for a sample", points.len());
     let (&(x, y), _) = points.iter().max_by_key(|&(tile, points)| (points, *tile)).unwrap();
     for query in ["how=eq_hist&spread=2", "how=cbrt&spread=5&cmap=fire", "spread=auto&min_alpha=90"] {
         let legend = served.get(&format!("/towers/legend.json?zoom={ZOOM}&{query}"));
-        assert_eq!(legend.header("x-tile-quality"), "exact");
+        let quality = legend.header("x-tile-quality").to_owned();
         let legend = legend.json();
         let radius = legend["spread_pixels"].as_u64().unwrap() as usize;
+        assert_eq!((quality.as_str(), &legend["quality"]), (if radius > 0 { "sample" } else { "exact" }, &quality.as_str().into()), "{query}");
+        let path = format!("/towers/{ZOOM}/{x}/{y}.png?{query}");
+        let first = served.get(&path);
+        assert_eq!((first.header("x-cache"), first.header("x-tile-quality")), ("MISS", quality.as_str()));
+        assert!(!first.header("etag").contains("preview") && first.header("cache-control").contains("stale-while-revalidate"));
+        let again = served.get(&path);
+        assert_eq!((again.header("x-cache"), again.header("x-tile-quality")), ("HIT", quality.as_str()));
         let numbers = |name: &str| legend["distribution"][name].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect::<Vec<_>>();
         let pixels_by_count = numbers("counts").into_iter().map(|count| count as u32).zip(numbers("pixels")).collect();
         // The window with a tile around it.
@@ -134,7 +146,12 @@ fn spread_tiles_of_a_deep_zoom_go_by_the_legends_distribution() {
                 shown += pixels.iter().filter(|pixel| pixel[3] > 0).count();
             }
         }
-        assert!(shown > 300, "{shown} pixels");
+        assert!(shown > 100, "{shown} pixels");
+        drop(served);
+        served = serve();
+        let kept = served.get(&path);
+        assert_eq!((kept.header("x-cache"), kept.header("x-tile-quality")), ("HIT", quality.as_str()), "on disk");
+        assert!(kept.body == first.body);
     }
 }
 
@@ -218,7 +235,11 @@ fn a_preview_is_marked_and_replaced_by_the_exact_tile() {
     // What needs no distribution is exact at once.
     assert_eq!(served.get("/towers/4/2/10.png?normalize=tile").header("x-tile-quality"), "exact");
     assert_eq!(served.get("/towers/4/2/10.npy").header("x-tile-quality"), "exact");
-    assert_eq!(served.get("/towers/4/2/10.png?spread=2").header("x-tile-quality"), "exact", "a sample's scale is all there will be");
+    assert_eq!(served.get("/towers/4/2/10.png?how=log&span=1,100&spread=1").header("x-tile-quality"), "exact");
+    // Spread points have a distribution of their own.
+    let spread = "/towers/3/1/5.png?how=log&spread=2";
+    assert_eq!(served.get(spread).header("x-tile-quality"), "preview");
+    assert_eq!(when_exact(|| served.get(spread)).body, exact_only.get(spread).body);
 }
 
 #[test]
