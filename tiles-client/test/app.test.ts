@@ -97,7 +97,7 @@ describe("tile set", () => {
     const errors: unknown[] = [];
     const tiles = new TileSet(dataset, "1", { onChange: () => undefined, onProgress: () => undefined, onError: (error) => errors.push(error) });
     const wanted = Array.from({ length: 9 }, (_, k) => ({ id: { z: 4, x: k % 3, y: Math.floor(k / 3) }, wrap: 0 }));
-    return { tiles, asked, wanted, errors };
+    return { tiles, asked, wanted, errors, dataset };
   }
 
   it("asks for four things at a time, legend first, and for the rest as answers come", async () => {
@@ -154,6 +154,29 @@ describe("tile set", () => {
     await vi.advanceTimersByTimeAsync(3000);
     expect([tiles.shading(1)?.scale.max, tiles.idle, progress.at(-1), maxima.length]).toEqual([9, true, "1/1", 0]);
     vi.useRealTimers();
+  });
+
+  it("colours points that are drawn larger by the counts that makes, and keeps the former colours until those have come", async () => {
+    const { tiles, asked, wanted, dataset } = setUp();
+    const spreads: (number | undefined)[] = [];
+    const legend = dataset.legend;
+    dataset.legend = (query, signal) => {
+      spreads.push(query.spread);
+      return legend(query, signal);
+    };
+    tiles.restyle({ ...LOOK_DEFAULT, how: "log", palette: "viridis" }, () => ({ kind: "ramp", ramp: [[0, 0, 0]], visible: [] }));
+    tiles.want(wanted.slice(0, 1));
+    asked.forEach(({ answer }) => answer());
+    await turns();
+    const before = tiles.shading(4);
+    tiles.spread(2);
+    tiles.spread(2);
+    expect([spreads, tiles.shading(4), asked.length]).toEqual([[0, 2], before, 3]);
+    asked.at(-1)?.answer();
+    await turns();
+    expect(tiles.shading(4)).not.toBe(before);
+    tiles.spread(0);
+    expect([tiles.shading(4), spreads.length]).toEqual([before, 2]);
   });
 
   it("draws a part of the parent while a tile is awaited", async () => {

@@ -122,6 +122,7 @@ export class MapView {
 
   show(tiles: TileSet, zooms: { min: number; max: number }): void {
     this.#tiles = tiles;
+    tiles.spread(this.#spread);
     this.#zooms = zooms;
     this.#placePictures(null);
     this.#moved();
@@ -173,6 +174,7 @@ export class MapView {
   setSpread(pixels: number): void {
     if (pixels === this.#spread) return;
     this.#spread = pixels;
+    this.#tiles?.spread(pixels);
     this.repaint();
   }
 

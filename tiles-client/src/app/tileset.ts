@@ -68,6 +68,8 @@ export class TileSet {
   #wanted: readonly Wanted[] = [];
   #zoom = 0;
   #filter = "";
+  /** The radius by which points are drawn larger; colours are of the counts that makes. */
+  #spread = 0;
   #since = 0;
   #nextFilter: { filter: string; timer: ReturnType<typeof setTimeout> } | null = null;
   #generation = new AbortController();
@@ -138,6 +140,14 @@ export class TileSet {
     // Where nothing of it has come yet, the screen stays as it is: drawing it anew would cost a frame.
     const isHere = ({ id }: Wanted): boolean => this.#cache.peek(this.#tileKey(id, this.#filter)) !== undefined;
     if (this.#distributions.has(this.#distributionKey(this.#zoom, this.#filter)) || this.#wanted.some(isHere)) this.events.onChange();
+  }
+
+  /** Points are drawn larger by a radius of so many pixels. The colours of before stay until those of the new counts have come. */
+  spread(pixels: number): void {
+    if (pixels === this.#spread) return;
+    this.#spread = pixels;
+    this.#pump();
+    this.events.onChange();
   }
 
   /** New colours: no request. */
@@ -251,12 +261,12 @@ export class TileSet {
   }
 
   #loadDistribution(zoom: number): void {
-    const filter = this.#filter;
+    const [filter, spread] = [this.#filter, this.#spread];
     const key = this.#distributionKey(zoom, filter);
     this.#run(key, async (signal) => {
       let quality: Quality = "preview";
       while (quality === "preview") {
-        const legend = await this.#fetchLegend(zoom, filter, signal);
+        const legend = await this.#fetchLegend(zoom, filter, spread, signal);
         quality = legend.quality;
         this.#distributions.set(key, legend.source);
         this.#distributions.set(`last/${zoom}`, legend.source);
@@ -279,14 +289,14 @@ export class TileSet {
     return measure ? this.dataset.valueTile(id, measure, query, signal) : this.dataset.countTile(id, { ...query, ...(by ? { by } : {}) }, signal);
   }
 
-  async #fetchLegend(zoom: number, filter: string, signal: AbortSignal): Promise<{ source: Source; quality: Quality }> {
+  async #fetchLegend(zoom: number, filter: string, spread: number, signal: AbortSignal): Promise<{ source: Source; quality: Quality }> {
     const { by, measure } = this.subject;
     const query = { zoom, ...(filter ? { filter } : {}), v: this.#version };
     if (measure) {
       const legend = await this.dataset.valueLegend({ ...query, ...measure }, signal);
       return { source: legend, quality: legend.quality ?? "exact" };
     }
-    const legend = await this.dataset.legend({ ...query, ...(by ? { by } : {}) }, signal);
+    const legend = await this.dataset.legend({ ...query, spread, ...(by ? { by } : {}) }, signal);
     return { source: legend.distribution, quality: legend.quality ?? "exact" };
   }
 
@@ -324,7 +334,7 @@ export class TileSet {
   }
 
   #distributionKey(zoom: number, filter: string): string {
-    return `${DISTRIBUTION}${zoom}?${filter}`;
+    return `${DISTRIBUTION}${zoom}+${this.#spread}?${filter}`;
   }
 }
 

@@ -93,7 +93,7 @@ export class Dataset {
     return this.client.tileJson(this.name, query, signal);
   }
 
-  legend(query: { filter?: string; by?: string; zoom: number; how?: string; v?: string }, signal?: AbortSignal): Promise<Legend> {
+  legend(query: { filter?: string; by?: string; zoom: number; how?: string; spread?: number; v?: string }, signal?: AbortSignal): Promise<Legend> {
     return this.client.get(`${this.#path}/legend.json`, query, signal);
   }
 

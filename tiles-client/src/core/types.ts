@@ -81,8 +81,8 @@ export interface Distribution {
   readonly pixels: readonly number[];
 }
 
-/** Whether colours are final, or an estimate from a few tiles that a later answer replaces. */
-export type Quality = "exact" | "preview";
+/** Whether colours are by all tiles of a zoom, by some that stand for it (of spread counts, for good), or an estimate that a later answer replaces. */
+export type Quality = "exact" | "sample" | "preview";
 
 export interface Legend {
   readonly zoom: number;
