@@ -12,9 +12,10 @@ use criterion::Criterion;
 use pointillist::dataset::{ColumnId, ColumnKind, Dataset};
 use pointillist::engine::bitmap::Bitmap;
 use pointillist::engine::{
-    Aggregate, Backend, Bins, Cancel, CountGrid, Engine, EngineOptions, Groups, HistogramRequest, Measure, Selection, ValueGrid, open,
+    Aggregate, Backend, Bins, Cancel, Engine, EngineOptions, Groups, HistogramRequest, Measure, Selection, open,
 };
 use pointillist::filter::{Filter, Predicate};
+use pointillist::service::TileNumbers;
 use pointillist::world::{TileId, Zoom};
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -112,8 +113,8 @@ fn kernels(criterion: &mut Criterion, backend: &str, dataset: &Arc<Dataset>, eng
     }
 }
 
-/// A tile counted, and the same summed from the counts of the four tiles inside of it, as a prewarm could do that has just made those: for
-/// counts, and for sums of a column. What the four cost is in neither.
+/// A tile counted, and the same summed from the four tiles inside of it, as a prewarm does that has just made those: counts, and means of a
+/// column. What the four cost is in neither.
 fn parents(
     criterion: &mut Criterion,
     name: &dyn Fn(&str) -> String,
@@ -123,63 +124,26 @@ fn parents(
     column: ColumnId,
 ) {
     let never = Cancel::never();
-    let aggregate = Aggregate { measure: Measure::Sum, column };
+    let aggregate = Aggregate { measure: Measure::Mean, column };
+    let count = |tile: TileId| TileNumbers::Counts(engine.count(selection, &[tile], &never).expect("it is counted").remove(0));
+    let add = |tile: TileId| TileNumbers::Partials(engine.partials(selection, aggregate, &[tile], &never).expect("it is added up").remove(0));
     let mut parent = TileId::new(0, 0, 0).expect("there is a tile 0/0/0");
     while parent.z() <= 16 {
         if parent.z().is_multiple_of(4) {
-            let children = parent.children().expect("zooms end at 24");
-            let z = parent.z();
-            let count = |tiles: &[TileId]| engine.count(selection, tiles, &never).expect("it is counted");
-            let counted = count(&children);
-            let summed = || summed(&children, &counted);
-            assert!(summed() == count(&[parent])[0], "the counts of children sum to their parent's");
-            criterion.bench_function(&name(&format!("parent counted, densest of zoom {z}")), |b| b.iter(|| count(&[black_box(parent)])));
-            criterion.bench_function(&name(&format!("parent summed, densest of zoom {z}")), |b| b.iter(|| black_box(summed())));
-            let add = |tiles: &[TileId]| engine.aggregate(selection, aggregate, tiles, &never).expect("it is added up");
-            let added = add(&children);
-            criterion.bench_function(&name(&format!("parent's values counted, densest of zoom {z}")), |b| b.iter(|| add(&[black_box(parent)])));
-            criterion.bench_function(&name(&format!("parent's values summed, densest of zoom {z}")), |b| b.iter(|| values_summed(&children, black_box(&added))));
+            for (what, of_tile) in [("parent", &count as &dyn Fn(TileId) -> TileNumbers), ("parent's values", &add)] {
+                let children = parent.children().expect("zooms end at 24").map(of_tile);
+                let summed = || {
+                    let quarters = children.each_ref().map(TileNumbers::halved);
+                    TileNumbers::of_quarters(quarters.each_ref().map(Some))
+                };
+                assert!(summed() == Some(of_tile(parent)), "what children come to sums to their parent's");
+                let z = parent.z();
+                criterion.bench_function(&name(&format!("{what} counted, densest of zoom {z}")), |b| b.iter(|| of_tile(black_box(parent))));
+                criterion.bench_function(&name(&format!("{what} summed, densest of zoom {z}")), |b| b.iter(|| black_box(summed())));
+            }
         }
         parent = densest_child(dataset, parent);
     }
-}
-
-/// Four grids at half their size, side by side.
-fn summed(tiles: &[TileId; 4], grids: &[CountGrid]) -> CountGrid {
-    let (categories, size) = (grids[0].categories, grids[0].size);
-    let mut whole = CountGrid::zeros(categories, size);
-    for (tile, grid) in tiles.iter().zip(grids) {
-        for category in 0..categories {
-            let quarter = category * size * size + (tile.y() as usize % 2 * size + tile.x() as usize % 2) * size / 2;
-            for (row, two) in grid.plane(category).chunks_exact(2 * size).enumerate() {
-                let (upper, lower) = two.split_at(size);
-                let pixels = whole.counts[quarter + row * size..][..size / 2].iter_mut();
-                for (pixel, (a, b)) in pixels.zip(upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0)) {
-                    *pixel = a[0] + a[1] + b[0] + b[1];
-                }
-            }
-        }
-    }
-    whole
-}
-
-fn values_summed(tiles: &[TileId; 4], grids: &[ValueGrid]) -> ValueGrid {
-    let size = grids[0].size;
-    let mut whole = ValueGrid::empty(size);
-    for (tile, grid) in tiles.iter().zip(grids) {
-        let quarter = (tile.y() as usize % 2 * size + tile.x() as usize % 2) * size / 2;
-        for (row, two) in grid.values.chunks_exact(2 * size).enumerate() {
-            for column in 0..size / 2 {
-                let four = [two[2 * column], two[2 * column + 1], two[size + 2 * column], two[size + 2 * column + 1]];
-                // NaN where there is no value.
-                let (n, sum) = four.iter().filter(|value| !value.is_nan()).fold((0, 0.0), |(n, sum), value| (n + 1, sum + value));
-                if n > 0 {
-                    whole.values[quarter + row * size + column] = sum;
-                }
-            }
-        }
-    }
-    whole
 }
 
 fn densest_child(dataset: &Dataset, tile: TileId) -> TileId {

@@ -8,7 +8,7 @@ use super::counts::KeptGrid;
 use super::memo::Memo;
 use super::mosaic::pixel_zoom;
 use super::packed::PackedGrid;
-use super::preview::{Pace, cells};
+use super::preview::Pace;
 use super::tile::{Content, StageTimes, Tile, TileQuality, TileRequest};
 use super::view::View;
 use super::{Digest, Metrics, Purge, ServiceError, TRACE};
@@ -163,34 +163,6 @@ impl Pipeline {
             }
             let bytes = selection.bytes;
             Ok((selection, bytes))
-        })
-    }
-
-    /// How often each count occurs among the pixels of a whole zoom, each point spread over `radius` pixels. Of a zoom with too many tiles to
-    /// spread them all, in the tiles that stand for it.
-    ///
-    /// # Errors
-    /// As [`Pipeline::selection`].
-    pub fn distribution(&self, view: &View, zoom: Zoom, radius: usize, cancel: &Cancel) -> Result<Arc<Distribution>, ServiceError> {
-        let few_tiles = view.source.few_tiles(zoom).filter(|_| radius > 0);
-        if radius > 0 && few_tiles.is_none() {
-            return self.estimate(view, zoom, radius, cancel);
-        }
-        self.distributions.get(&(view.counts, zoom, radius), cancel, || {
-            if let Some(tiles) = few_tiles {
-                let distribution = self.spread_distribution(view, tiles, radius, cancel)?;
-                let bytes = distribution.bytes();
-                return Ok((Arc::new(distribution), bytes));
-            }
-            let selection = self.selection(view, cancel)?;
-            let _span = tracing::info_span!(target: TRACE, "distribution").entered();
-            let started = Instant::now();
-            let distribution = view.source.engine().distribution(&selection, zoom, cancel)?;
-            let took = started.elapsed();
-            self.metrics.device_time("distribution", took);
-            self.pace.observe(cells(view.source.dataset(), zoom), took);
-            let bytes = distribution.bytes();
-            Ok((Arc::new(distribution), bytes))
         })
     }
 

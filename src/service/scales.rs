@@ -1,7 +1,7 @@
 //! Scales: by which distribution the colours of a zoom go. The exact one; or one of a few tiles, for the moment where the exact one takes long,
 //! and for good where points are spread over more tiles than can be spread.
 
-use super::ServiceError;
+use super::{ServiceError, TRACE};
 use super::pipeline::Pipeline;
 use super::mosaic::pixel_zoom;
 use super::preview::{cells, values};
@@ -9,9 +9,10 @@ use super::spread::spread_pixels;
 use super::tile::{Content, Scale, TileQuality, TileRequest};
 use super::view::View;
 use crate::engine::{Aggregate, Cancel, CountGrid, Distribution, ValueDistribution, ValueGrid};
-use crate::shade::SampledTiles;
+use crate::shade::{SampledTiles, Spread};
 use crate::world::{TileId, Zoom};
 use std::sync::Arc;
+use std::time::Instant;
 
 impl Pipeline {
     /// By what the counts of a zoom, each point spread over `radius` pixels, are coloured; by nothing where each tile has its own scale, or all
@@ -24,8 +25,10 @@ impl Pipeline {
         quality: TileQuality,
         cancel: &Cancel,
     ) -> Result<Arc<Distribution>, ServiceError> {
+        if !view.style.needs_distribution() {
+            return Ok(Arc::default());
+        }
         match quality {
-            _ if !view.style.needs_distribution() => Ok(Arc::default()),
             TileQuality::Exact | TileQuality::Sample => self.distribution(view, zoom, radius, cancel),
             TileQuality::Preview => self.estimate(view, zoom, radius, cancel),
         }
@@ -45,23 +48,48 @@ impl Pipeline {
         radius: usize,
         cancel: &Cancel,
     ) -> Result<(Arc<Distribution>, TileQuality), ServiceError> {
-        let quality = self.distribution_quality(view, zoom, radius);
-        let distribution = match quality {
-            TileQuality::Exact | TileQuality::Sample => self.distribution(view, zoom, radius, cancel)?,
-            TileQuality::Preview => self.estimate(view, zoom, radius, cancel)?,
-        };
-        Ok((distribution, quality))
+        match self.distribution_quality(view, zoom, radius) {
+            TileQuality::Preview => Ok((self.estimate(view, zoom, radius, cancel)?, TileQuality::Preview)),
+            lasting => Ok((self.distribution(view, zoom, radius, cancel)?, lasting)),
+        }
+    }
+
+    /// How often each count occurs among the pixels of a whole zoom, each point spread over `radius` pixels; of a zoom with too many tiles to
+    /// spread them all, in those that stand for it.
+    pub(super) fn distribution(&self, view: &View, zoom: Zoom, radius: usize, cancel: &Cancel) -> Result<Arc<Distribution>, ServiceError> {
+        let few_tiles = if radius > 0 { view.source.few_tiles(zoom) } else { None };
+        if radius > 0 && few_tiles.is_none() {
+            return self.estimate(view, zoom, radius, cancel);
+        }
+        self.distributions.get(&(view.counts, zoom, radius), cancel, || {
+            let distribution = match few_tiles {
+                Some(tiles) => self.spread_distribution(view, tiles, radius, cancel)?,
+                None => self.unspread_distribution(view, zoom, cancel)?,
+            };
+            let bytes = distribution.bytes();
+            Ok((Arc::new(distribution), bytes))
+        })
+    }
+
+    fn unspread_distribution(&self, view: &View, zoom: Zoom, cancel: &Cancel) -> Result<Distribution, ServiceError> {
+        let selection = self.selection(view, cancel)?;
+        let _span = tracing::info_span!(target: TRACE, "distribution").entered();
+        let started = Instant::now();
+        let distribution = view.source.engine().distribution(&selection, zoom, cancel)?;
+        let took = started.elapsed();
+        self.metrics.device_time("distribution", took);
+        self.pace.observe(cells(view.source.dataset(), zoom), took);
+        Ok(distribution)
     }
 
     /// How exactly it can be told now how often counts occur.
     fn distribution_quality(&self, view: &View, zoom: Zoom, radius: usize) -> TileQuality {
-        let is_at_hand = match (radius, view.source.few_tiles(zoom)) {
-            (0, _) => {
-                let is_known = view.source.engine().knows_distribution(&view.filter);
-                is_known || !self.pace.is_over_budget(cells(view.source.dataset(), zoom))
-            }
-            (_, Some(tiles)) => !self.spread_pace.is_over_budget(spread_pixels(tiles)),
-            (_, None) => return TileQuality::Sample,
+        let is_at_hand = if radius == 0 {
+            let is_known = view.source.engine().knows_distribution(&view.filter);
+            is_known || !self.pace.is_over_budget(cells(view.source.dataset(), zoom))
+        } else {
+            let Some(tiles) = view.source.few_tiles(zoom) else { return TileQuality::Sample };
+            !self.spread_pace.is_over_budget(spread_pixels(tiles))
         };
         if is_at_hand || self.distributions.holds(&(view.counts, zoom, radius)) { TileQuality::Exact } else { TileQuality::Preview }
     }
@@ -70,8 +98,8 @@ impl Pipeline {
     pub(super) fn lasting_quality(&self, request: &TileRequest, cancel: &Cancel) -> Result<TileQuality, ServiceError> {
         let (view, zoom) = (&request.view, pixel_zoom(request.tile, request.scale));
         let is_image = matches!(request.content, Content::Png | Content::Png8);
-        let may_be_sampled = is_image && view.style.needs_distribution() && view.source.few_tiles(zoom).is_none();
-        let is_sampled = may_be_sampled && self.spread_pixels(view, zoom, cancel)? > 0;
+        let may_be_sampled = is_image && view.style.needs_distribution() && view.style.spread != Spread::Pixels(0);
+        let is_sampled = may_be_sampled && view.source.few_tiles(zoom).is_none() && self.spread_pixels(view, zoom, cancel)? > 0;
         Ok(if is_sampled { TileQuality::Sample } else { TileQuality::Exact })
     }
 
@@ -138,7 +166,7 @@ impl Pipeline {
     }
 
     /// About how often each count occurs in a zoom, each point spread over `radius` pixels: from a few tiles.
-    pub(super) fn estimate(&self, view: &View, zoom: Zoom, radius: usize, cancel: &Cancel) -> Result<Arc<Distribution>, ServiceError> {
+    fn estimate(&self, view: &View, zoom: Zoom, radius: usize, cancel: &Cancel) -> Result<Arc<Distribution>, ServiceError> {
         self.estimates.get(&(view.counts, zoom, radius), cancel, || {
             let sample = self.sample(view, zoom, cancel)?;
             let grids = match radius {

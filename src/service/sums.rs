@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 const FILTERED_ZOOM_MAX: u8 = 4;
 
 /// What the points of a tile come to, pixel by pixel.
+#[derive(Clone, Debug, PartialEq)]
 pub enum TileNumbers {
     Counts(CountGrid),
     /// What an aggregate's values are made of.

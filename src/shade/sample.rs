@@ -2,7 +2,8 @@
 //!
 //! A few are taken, the same whoever asks: starting from the world's one tile, whose pixels show which tiles 8 zooms deeper have
 //! points, at most 16 of these are taken, evenly along the Z-order curve, and so on down to the zoom. Two to four small batches of
-//! tiles, once per selection and zoom. They decide how far `spread=auto` spreads, and colour a map until its exact distribution is there.
+//! tiles, once per selection and zoom. They decide how far `spread=auto` spreads, colour a map until its exact distribution is
+//! there, and one whose points are spread over many tiles for good.
 
 use super::spread::SpreadDensity;
 use crate::engine::{CountGrid, Distribution, ValueDistribution, ValueGrid};
