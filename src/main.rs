@@ -1,11 +1,11 @@
 //! The `pointillist` binary: parses the command line, runs the command, and maps the outcome to an exit code.
 //!
-//! Exit codes: 0 done, 1 failed (one `error: ...` line on stderr), 2 wrong usage (clap's own), 3 done in part. Everything else lives in the library.
+//! Exit codes: 0 done, 1 failed (one `error: ...` line on stderr), 2 wrong usage, 3 done in part. Everything else lives in the library.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use pointillist::cli::{Cli, Partial, is_closed_pipe};
+use pointillist::cli::{Cli, exit_code, is_closed_pipe};
 
 /// Count grids are megabytes that live for milliseconds. The system's allocator maps and unmaps each, and the page faults of a
 /// batch of 64 tiles with nine categories cost 180 ms; this one keeps the pages.
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<Partial>() { ExitCode::from(Partial::EXIT_CODE) } else { ExitCode::FAILURE }
+            ExitCode::from(exit_code(&error))
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Mbtiles {
 
 impl Mbtiles {
     pub(super) fn open(path: &Path) -> Result<(Mbtiles, Described), ArchiveError> {
-        let failed = |source| ArchiveError::Mbtiles { path: path.to_owned(), source };
+        let failed = |cause| ArchiveError::Mbtiles { path: path.to_owned(), cause };
         let connect = || Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         let connection = connect().map_err(failed)?;
         let described = described(&connection, path)?;
@@ -40,13 +40,13 @@ impl Mbtiles {
         let bytes: Option<Vec<u8>> = reader
             .prepare_cached("SELECT tile_data FROM tiles WHERE zoom_level = ?1 AND tile_column = ?2 AND tile_row = ?3")
             .and_then(|mut query| query.query_row(params![tile.z(), tile.x(), row], |row| row.get(0)).optional())
-            .map_err(|source| ArchiveError::Mbtiles { path: self.path.clone(), source })?;
+            .map_err(|cause| ArchiveError::Mbtiles { path: self.path.clone(), cause })?;
         Ok(bytes.map(Bytes::from))
     }
 }
 
 fn described(connection: &Connection, path: &Path) -> Result<Described, ArchiveError> {
-    let failed = |source| ArchiveError::Mbtiles { path: path.to_owned(), source };
+    let failed = |cause| ArchiveError::Mbtiles { path: path.to_owned(), cause };
     let read = || {
         let mut query = connection.prepare("SELECT name, value FROM metadata")?;
         let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -27,12 +27,12 @@ const UNPACKED_BYTES_MAX: u64 = 64 << 20;
 
 #[derive(Debug, Error)]
 pub enum ArchiveError {
-    #[error("cannot read {}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    #[error("cannot read {}: {cause}", path.display())]
+    Io { path: PathBuf, cause: std::io::Error },
     #[error("{} is no PMTiles archive that can be read: {why}", path.display())]
     Pmtiles { path: PathBuf, why: &'static str },
-    #[error("{} is no MBTiles archive that can be read: {source}", path.display())]
-    Mbtiles { path: PathBuf, source: rusqlite::Error },
+    #[error("{} is no MBTiles archive that can be read: {cause}", path.display())]
+    Mbtiles { path: PathBuf, cause: rusqlite::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{} is read page by page, which a store of objects cannot do: download it, or make PMTiles", .0.display())]
@@ -101,7 +101,7 @@ impl Archive {
     pub fn open(path: &Path) -> Result<Archive, ArchiveError> {
         let name = path.file_stem().and_then(|name| name.to_str()).ok_or_else(|| ArchiveError::Name(path.to_owned()))?;
         let is_mbtiles = path.extension().is_some_and(|extension| extension == "mbtiles");
-        let of_file = || version(path).map_err(|source| ArchiveError::Io { path: path.to_owned(), source });
+        let of_file = || version(path).map_err(|cause| ArchiveError::Io { path: path.to_owned(), cause });
         let in_store = Store::is_url(path).then(|| Store::open(path)).transpose()?;
         let (version, file, described) = match (in_store, is_mbtiles) {
             (Some(_), true) => return Err(ArchiveError::NotInStore(path.to_owned())),

@@ -66,7 +66,7 @@ struct Entry {
 
 impl Pmtiles {
     pub(super) fn open(path: &Path, source: Source) -> Result<(Pmtiles, Described), ArchiveError> {
-        let failed = |source| ArchiveError::Io { path: path.to_owned(), source };
+        let failed = |cause| ArchiveError::Io { path: path.to_owned(), cause };
         let header = source.section(0, HEADER_BYTES as u64).map_err(|error| match error {
             Failed::Cut => wrong(path, "it is shorter than a header"),
             other => other.of(path),
@@ -99,7 +99,7 @@ impl Pmtiles {
         let root = directory(&unpacked(section(word(8), word(16))?, is_packed).map_err(failed)?)
             .ok_or_else(|| wrong(path, "its root directory is damaged"))?;
         let metadata = unpacked(section(word(24), word(32))?, is_packed).map_err(failed)?;
-        let metadata: Value = serde_json::from_slice(&metadata).unwrap_or_default();
+        let metadata: Value = if metadata.is_empty() { Value::Null } else { serde_json::from_slice(&metadata).map_err(|_| wrong(path, "its metadata is no JSON"))? };
         let described = Described {
             format,
             is_gzipped,
@@ -140,7 +140,7 @@ impl Pmtiles {
             return Ok(known.clone());
         }
         let bytes = unpacked(self.read(self.leaf_offset, entry)?, self.is_packed)
-            .map_err(|source| ArchiveError::Io { path: self.path.clone(), source })?;
+            .map_err(|cause| ArchiveError::Io { path: self.path.clone(), cause })?;
         let read = directory(&bytes).ok_or_else(|| wrong(&self.path, "a directory is damaged"))?;
         self.leaves.lock().unwrap_or_else(PoisonError::into_inner).put(entry.offset, read.clone());
         Ok(read)
@@ -163,7 +163,7 @@ impl Source {
     /// # Errors
     /// There is no such file.
     pub(super) fn file(path: &Path) -> Result<Source, ArchiveError> {
-        let file = File::open(path).map_err(|source| ArchiveError::Io { path: path.to_owned(), source })?;
+        let file = File::open(path).map_err(|cause| ArchiveError::Io { path: path.to_owned(), cause })?;
         Ok(Source::File(Mutex::new(file)))
     }
 
@@ -192,7 +192,7 @@ impl Source {
 
 impl Failed {
     fn of(self, path: &Path) -> ArchiveError {
-        let io = |source| ArchiveError::Io { path: path.to_owned(), source };
+        let io = |cause| ArchiveError::Io { path: path.to_owned(), cause };
         match self {
             Failed::Cut => io(Error::other("the file ends too early")),
             Failed::Long(length) => io(Error::other(format!("a part of {length} bytes is larger than {SECTION_BYTES_MAX}"))),
@@ -218,7 +218,10 @@ fn unpacked(bytes: Bytes, is_packed: bool) -> Result<Bytes, Error> {
         return Ok(bytes);
     }
     let mut plain = Vec::new();
-    flate2::read::GzDecoder::new(&bytes[..]).take(DIRECTORY_BYTES_MAX).read_to_end(&mut plain)?;
+    flate2::read::GzDecoder::new(&bytes[..]).take(DIRECTORY_BYTES_MAX + 1).read_to_end(&mut plain)?;
+    if plain.len() as u64 > DIRECTORY_BYTES_MAX {
+        return Err(Error::other(format!("a part unpacks to more than {DIRECTORY_BYTES_MAX} bytes")));
+    }
     Ok(plain.into())
 }
 

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   pointillist cache stats /var/cache/pointillist
-  pointillist cache purge /var/cache/pointillist --dataset towers --bbox -10,35,5,60 --min-zoom 8")]
+  pointillist cache purge /var/cache/pointillist --dataset towers \\
+      --bbox -10,35,5,60 --min-zoom 8")]
 pub struct CacheArgs {
     #[command(subcommand)]
     pub command: CacheCommand,
@@ -75,6 +76,10 @@ pub fn run(args: CacheArgs) -> anyhow::Result<()> {
                 purge = purge.touching(bbox);
             }
             let tiles = disk::purge(folder, dataset.as_deref(), &purge)?;
+            if let Some(dataset) = dataset.as_ref().filter(|_| tiles == 0) {
+                let names: Vec<_> = disk::stats(folder)?.datasets.into_iter().map(|(name, ..)| name).collect();
+                ensure!(names.contains(dataset), "the cache has no tiles of '{dataset}': it has those of {}", names.join(", "));
+            }
             writeln!(stdout, "{} tiles forgotten", HumanCount(tiles))?;
         }
     }

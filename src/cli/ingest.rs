@@ -24,9 +24,11 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   pointillist ingest points.csv -o points
   pointillist ingest 'cells/*.csv.gz' -o towers --preset opencellid
-  pointillist ingest trips.parquet -o trips --lon pickup_x --lat pickup_y --category vendor --rejects rejects.csv
+  pointillist ingest trips.parquet -o trips --lon pickup_x --lat pickup_y \\
+      --category vendor --rejects rejects.csv
   pointillist ingest s3://raw/2026/cells.parquet -o s3://maps/cells
-  pointillist ingest fires.csv -o fires --style how=cbrt --style cmap=inferno --style spread=auto")]
+  pointillist ingest fires.csv -o fires --style how=cbrt \\
+      --style cmap=inferno --style spread=auto")]
 pub struct IngestArgs {
     /// Files, folders, or patterns such as 'data/*.csv.gz'; also s3://, gs://, az:// and http(s)://, which are downloaded first
     #[arg(required = true, value_name = "INPUT")]

@@ -96,6 +96,22 @@ impl Partial {
     pub const EXIT_CODE: u8 = 3;
 }
 
+/// What the command line asks for can never be done, whatever the files hold: exit code 2, as for a flag that there is not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongUsage(pub String);
+
+/// What a program is to answer to whoever called it.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<Partial>() {
+        Partial::EXIT_CODE
+    } else if error.is::<WrongUsage>() {
+        2
+    } else {
+        1
+    }
+}
+
 /// Whether the command failed only because the reader of its output closed the pipe.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error

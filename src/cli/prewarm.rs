@@ -5,7 +5,7 @@
 use super::engine::EngineArgs;
 use super::progress::{Progress, Unit};
 use super::style::style_parameter;
-use super::{Partial, stop};
+use super::{Partial, WrongUsage, stop};
 use crate::config::Size;
 use crate::engine::Cancel;
 use crate::filter::Filter;
@@ -18,6 +18,7 @@ use anyhow::{Context, ensure};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,10 +28,13 @@ use std::time::Instant;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   pointillist prewarm towers --max-zoom 10 -o towers.pmtiles
-  pointillist prewarm towers --min-zoom 4 --max-zoom 12 --bbox -10,35,5,60 --filter \"radio = 'LTE'\" -o lte.mbtiles
-  pointillist prewarm towers --max-zoom 12 --region spain.geojson --cache-dir /var/cache/pointillist \\
-    --filter \"\" --filter \"radio = 'LTE'\" --variant how=log --variant 'how=log&cmap=viridis'
-  pointillist prewarm towers --max-zoom 8 -o s3://maps/towers.pmtiles        # credentials in AWS_ACCESS_KEY_ID and so on
+  pointillist prewarm towers --min-zoom 4 --max-zoom 12 \\
+      --bbox -10,35,5,60 --filter \"radio = 'LTE'\" -o lte.mbtiles
+  pointillist prewarm towers --max-zoom 12 --region spain.geojson \\
+      --cache-dir /var/cache/pointillist \\
+      --filter \"\" --filter \"radio = 'LTE'\" \\
+      --variant how=log --variant 'how=log&cmap=viridis'
+  pointillist prewarm towers --max-zoom 8 -o s3://maps/towers.pmtiles
   pointillist prewarm towers --max-zoom 12 --dry-run
 A run that was stopped goes on with --resume; its output is the same, byte for byte.
 Exit codes: 0 all tiles are there, 1 failed, 2 wrong usage, 3 partial: stopped by Ctrl-C (within 10 seconds) or with tiles that
@@ -97,7 +101,7 @@ pub struct PrewarmArgs {
 
     /// Wait while the machine's load of the last minute is above this, so that live traffic goes first. A prewarm itself is a load of
     /// as many as it has threads
-    #[arg(long, value_name = "LOAD")]
+    #[arg(long, value_name = "LOAD", value_parser = load)]
     pub max_load: Option<f64>,
 
     /// Wait while the server at this address makes tiles or anything else for anybody, so that live traffic goes first, such as
@@ -107,7 +111,7 @@ pub struct PrewarmArgs {
 
     /// Threads that make tiles; by default as many as there are cores
     #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    pub threads: Option<NonZeroUsize>,
 
     /// Tiles that may fail before the run does
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -139,7 +143,7 @@ pub fn run(args: PrewarmArgs) -> anyhow::Result<()> {
     let zooms = zooms(&args, &area)?;
     let target = target(&args)?;
     if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")?;
+        rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global().context("cannot start the threads")?;
     }
     let source = Arc::new(super::serve::opened(&args.path, &args.engine)?);
     let pipeline = Pipeline::new(&CacheBudgets::of(args.cache_size.bytes()), Arc::new(Metrics::new()));
@@ -195,6 +199,11 @@ fn area(args: &PrewarmArgs) -> anyhow::Result<Area> {
     })
 }
 
+fn load(text: &str) -> Result<f64, String> {
+    let load = text.parse().ok().filter(|load: &f64| load.is_finite() && *load > 0.0);
+    load.ok_or_else(|| "a load is a number above 0, such as 1.5".to_owned())
+}
+
 /// As the flags say; of a list without them, from its smallest to its largest.
 fn zooms(args: &PrewarmArgs, area: &Area) -> anyhow::Result<RangeInclusive<u8>> {
     let listed = area.tiles().unwrap_or_default();
@@ -202,7 +211,9 @@ fn zooms(args: &PrewarmArgs, area: &Area) -> anyhow::Result<RangeInclusive<u8>> 
     ensure!(deepest <= ZOOM_MAX_SERVED, "the list has tiles of zoom {deepest}, and zooms end at {ZOOM_MAX_SERVED}");
     let max = args.max_zoom.unwrap_or(deepest);
     let min = listed.iter().map(|tile| tile.z()).min().unwrap_or(0).max(args.min_zoom).min(max);
-    ensure!(args.min_zoom <= max, "--min-zoom {} is above --max-zoom {max}: exchange them", args.min_zoom);
+    if args.min_zoom > max {
+        return Err(WrongUsage(format!("--min-zoom {} is above --max-zoom {max}: exchange them", args.min_zoom)).into());
+    }
     Ok(min..=max)
 }
 
@@ -212,7 +223,7 @@ fn target(args: &PrewarmArgs) -> anyhow::Result<Option<Target>> {
     }
     let Some(path) = &args.output else { return Ok(None) };
     let format = Format::of(path).map_err(|extension| {
-        anyhow::anyhow!("'.{extension}' is no output: name it X.pmtiles, X.mbtiles, or a folder without an extension")
+        WrongUsage(format!("'.{extension}' is no output: name it X.pmtiles, X.mbtiles, or a folder without an extension"))
     })?;
     let place = Place::of(path, &work_folder(path)?)?;
     Ok(Some(Target::Output { place, format }))

@@ -12,10 +12,12 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 /// Have running servers serve a dataset of their datasets' folder, in the place of what has its name
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
-  pointillist publish ships --to http://10.0.0.1:8081 --to http://10.0.0.2:8081
-  pointillist publish ships-2026-11 --as ships --to http://127.0.0.1:8081 --key pk_...
-The folder is one inside of the servers' datasets.folder, which may be a place in a store; the address is that of --admin-listen. Servers are told
-one after the other. Exit code 3 if some of them did not do it.")]
+  pointillist publish ships --to http://10.0.0.1:8081 \\
+      --to http://10.0.0.2:8081
+  pointillist publish ships-2026-11 --as ships \\
+      --to http://127.0.0.1:8081 --key pk_...
+The folder is one inside of the servers' datasets.folder, which may be a place in a store; the address is that of --admin-listen. An admin's
+key is given by --key or in POINTILLIST_KEY. Servers are told one after the other. Exit code 3 if some of them did not do it.")]
 pub struct PublishArgs {
     /// The dataset, by the name of its folder in the servers' datasets.folder
     pub dataset: String,
@@ -31,8 +33,9 @@ pub struct PublishArgs {
 /// Have running servers no longer serve a dataset that was published; its files stay
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
-  pointillist unpublish ships --to http://10.0.0.1:8081 --to http://10.0.0.2:8081
-Exit code 3 if some of the servers did not do it.")]
+  pointillist unpublish ships --to http://10.0.0.1:8081 \\
+      --to http://10.0.0.2:8081
+An admin's key is given by --key or in POINTILLIST_KEY. Exit code 3 if some of the servers did not do it.")]
 pub struct UnpublishArgs {
     /// The dataset's name in URLs
     pub dataset: String,

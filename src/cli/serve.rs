@@ -27,7 +27,8 @@ use std::path::{Path, PathBuf};
   pointillist serve towers.pmtiles
   pointillist serve s3://maps/towers --store-cache /var/cache/pointillist
   pointillist serve towers ships --listen 0.0.0.0:8080 --cache-size 2GB
-  pointillist serve --config /etc/pointillist.yaml --set limits.connections=2000
+  pointillist serve --config /etc/pointillist.yaml \\
+      --set limits.connections=2000
 Tiles are at /{dataset}/{z}/{x}/{y}.png, the page at /. Every setting can stand in the file, in the environment
 (POINTILLIST_CACHE_SIZE=2GB) or in a flag, the later before the earlier: `pointillist config show` prints them all.")]
 pub struct ServeArgs {

@@ -3,7 +3,7 @@
 use super::engine::EngineArgs;
 use super::progress::{Progress, Unit};
 use crate::config::Size;
-use crate::dataset::stored::{self, BlockCache};
+use crate::dataset::stored::{self, BlockCache, Upload};
 use crate::dataset::write::Replace;
 use crate::dataset::{Dataset, Manifest};
 use crate::engine::{Cancel, write_overview};
@@ -164,10 +164,12 @@ pub fn upload(folder: &Path, url: &Path, replace: Replace) -> anyhow::Result<Man
     let dataset = Arc::new(Dataset::open(folder)?);
     let overview = tempfile::tempdir().context("cannot make a temporary folder for the overview")?;
     write_overview(&dataset, overview.path(), &Cancel::never())?;
-    let progress = Progress::start("upload", Unit::Bytes, Some(stored::bytes_to_upload(folder, overview.path())?));
-    let manifest = stored::upload(folder, overview.path(), url, replace, &|bytes| progress.advance(bytes))?;
+    let upload = Upload::begin(&dataset, overview.path())?;
+    stored::find_free(url, replace)?;
+    let progress = Progress::start("upload", Unit::Bytes, Some(upload.bytes()?));
+    upload.send(&Store::open(url)?, &|bytes| progress.advance(bytes))?;
     progress.finish();
-    Ok(manifest)
+    Ok(dataset.manifest.clone())
 }
 
 /// Opens what a path of a dataset means with its engine.

@@ -1,10 +1,9 @@
 //! `pointillist upload`: a dataset to a store, from which any number of servers serve it.
 
-use super::stores;
+use super::{WrongUsage, stores};
 use crate::dataset::verify::bytes_of;
 use crate::dataset::write::Replace;
 use crate::store::Store;
-use anyhow::ensure;
 use indicatif::HumanBytes;
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,7 +12,8 @@ use std::path::PathBuf;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   pointillist upload towers s3://maps/towers
-  AWS_ENDPOINT=http://127.0.0.1:9000 AWS_ALLOW_HTTP=true pointillist upload towers s3://maps/towers --force
+  AWS_ENDPOINT=http://127.0.0.1:9000 AWS_ALLOW_HTTP=true \\
+      pointillist upload towers s3://maps/towers --force
 The manifest goes last: an upload that is killed leaves what was served before. Of former versions the last one stays, for servers that
 have not been told yet; then `pointillist serve s3://maps/towers`.")]
 pub struct UploadArgs {
@@ -29,7 +29,9 @@ pub struct UploadArgs {
 }
 
 pub fn run(args: UploadArgs) -> anyhow::Result<()> {
-    ensure!(Store::is_url(&args.url), "{} is no URL: give one such as s3://maps/towers", args.url.display());
+    if !Store::is_url(&args.url) {
+        return Err(WrongUsage(format!("{} is no URL: give one such as s3://maps/towers", args.url.display())).into());
+    }
     let replace = if args.force { Replace::Dataset } else { Replace::Never };
     stored_is_free(&args.url, replace)?;
     let manifest = stores::upload(&args.folder, &args.url, replace)?;

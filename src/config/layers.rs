@@ -19,8 +19,8 @@ const ALIKE: f64 = 0.8;
 
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    #[error("cannot read {path}: {source}", path = path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot read {path}: {cause}", path = path.display())]
+    Read { path: PathBuf, cause: std::io::Error },
     #[error("{path} is not YAML: {message}", path = path.display())]
     Syntax { path: PathBuf, message: String },
     #[error("{place}: there is no setting '{key}'{nearest}; `pointillist config schema` lists them")]
@@ -53,7 +53,7 @@ impl Layers {
     /// # Errors
     /// It cannot be read, is not YAML, or has a key that there is not.
     pub fn file(self, path: &Path) -> Result<Layers, ConfigError> {
-        let read = |source| ConfigError::Read { path: path.to_owned(), source };
+        let read = |cause| ConfigError::Read { path: path.to_owned(), cause };
         let bytes = std::fs::metadata(path).map_err(read)?.len();
         if bytes > FILE_BYTES_MAX {
             return Err(ConfigError::Invalid(format!("{} has {bytes} bytes: that is no configuration", path.display())));
@@ -306,6 +306,8 @@ mod tests {
     fn what_is_shown_can_be_read_again() {
         let shown = Config::default().resolved().to_yaml();
         assert_eq!(file(&shown).unwrap().to_yaml(), shown);
+        let shown = file("cache: {shared: 'redis://:pass@host:1/2'}").unwrap().resolved().to_yaml();
+        assert!(shown.contains("redis://:***@host:1/2") && !shown.contains("pass@"), "{shown}");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use url::Url;
 
 /// A pointillist server's configuration
 ///
@@ -347,8 +348,15 @@ impl Access {
 }
 
 impl Config {
-    /// With every derived default filled in: what `pointillist config show` prints.
+    /// With every derived default filled in, and without passwords: what `pointillist config show` prints.
     pub fn resolved(mut self) -> Config {
+        if let Some(Ok(mut url)) = self.cache.shared.as_deref().map(Url::parse)
+            && url.password().is_some()
+        {
+            // Only a URL that can have no password refuses one.
+            let _ = url.set_password(Some("***"));
+            self.cache.shared = Some(url.into());
+        }
         let limits = &mut self.limits;
         limits.threads = Some(limits.threads());
         limits.connections = Some(limits.connections());

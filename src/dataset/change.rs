@@ -20,6 +20,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
+/// Keeps a dataset from being changed for as long as the file lives; any number of programs may.
+///
+/// # Errors
+/// Somebody is changing it.
+pub(super) fn unchanged(folder: &Path) -> Result<File, DatasetError> {
+    let held = File::open(folder).map_err(DatasetError::io("open", folder))?;
+    held.try_lock_shared().map_err(|error| not_locked(folder, error))?;
+    Ok(held)
+}
+
+fn not_locked(folder: &Path, error: TryLockError) -> DatasetError {
+    match error {
+        TryLockError::WouldBlock => DatasetError::Busy(folder.to_owned()),
+        TryLockError::Error(error) => DatasetError::io("lock", folder)(error),
+    }
+}
+
 /// The right to change a dataset: one program at a time has it.
 pub struct Change {
     folder: PathBuf,
@@ -37,10 +54,7 @@ impl Change {
     pub fn begin(folder: &Path) -> Result<Change, DatasetError> {
         Manifest::read(folder)?;
         let lock = File::open(folder).map_err(DatasetError::io("open", folder))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => DatasetError::Busy(folder.to_owned()),
-            TryLockError::Error(error) => DatasetError::io("lock", folder)(error),
-        })?;
+        lock.try_lock().map_err(|error| not_locked(folder, error))?;
         // Read again: what was read without the lock may be of yesterday.
         let manifest = Manifest::read(folder)?;
         remove_unnamed(folder, &manifest)?;

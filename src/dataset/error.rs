@@ -19,7 +19,7 @@ pub enum DatasetError {
     Exists(PathBuf),
     #[error("{} exists already and is no dataset, so it will not be replaced: choose another output", .0.display())]
     Occupied(PathBuf),
-    #[error("another program is changing {}: wait until it is done", .0.display())]
+    #[error("another program is changing or uploading {}: wait until it is done", .0.display())]
     Busy(PathBuf),
     #[error("{0}")]
     Rows(String),

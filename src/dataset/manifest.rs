@@ -165,7 +165,7 @@ impl Manifest {
         self.dictionaries.iter().map(|file| PathBuf::from(&file.name)).chain(of_parts)
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         serde_json::to_string_pretty(self).expect("a manifest has no keys that are not text")
     }
 

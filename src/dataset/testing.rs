@@ -3,7 +3,7 @@
 use super::column::ordered_key_from_float;
 use super::dictionary::Values;
 use super::manifest::Coordinates;
-use super::stored::{BlockCache, upload_to};
+use super::stored::{BlockCache, Upload};
 use super::write::{CountedValues, DatasetWriter, Description, HotColumn, Replace};
 use super::{Column, ColumnKind, Dataset, Encoding, KeyWidth, Value};
 use crate::store::Store;
@@ -164,7 +164,7 @@ fn narrowed(width: KeyWidth, keys: impl Iterator<Item = u64>) -> HotColumn {
 /// The same dataset, uploaded to a store in memory and opened there.
 pub(crate) fn in_a_store(local: &Dataset, overview: &Path, cache: &Arc<BlockCache>) -> Dataset {
     let store = Store::in_memory();
-    upload_to(&store, local.folder(), overview, &|_| ()).unwrap();
+    Upload::begin(local, overview).unwrap().send(&store, &|_| ()).unwrap();
     Dataset::open_in(&store, cache).unwrap()
 }
 

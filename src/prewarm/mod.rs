@@ -54,6 +54,10 @@ pub enum PrewarmError {
     TooManyErrors { failed: u64, errors_max: u64, first: Failure },
     #[error("{} exists already: choose another output, or replace it with --force", .0.display())]
     Exists(PathBuf),
+    #[error("{} holds other things than an output of this kind, so it will not be replaced: choose another output", .0.display())]
+    Occupied(PathBuf),
+    #[error("{} does not end in a name, so nothing can be made beside it: write the output's name out", .0.display())]
+    Nameless(PathBuf),
     #[error("{} was begun for other data, filter, style, zooms or area: delete it, or run without --resume", .0.display())]
     OtherWork(PathBuf),
     #[error("a file holds the tiles of one filter and style, and {0} are asked for: run once for each, or use --cache-dir")]

@@ -53,8 +53,43 @@ pub(super) fn write(described: &Described<'_>, output: &Path, format: Format, wo
     }
     // On the disk before it has its name: a file that bears it is whole.
     File::open(&partial).and_then(|file| file.sync_all()).map_err(failed(&partial))?;
+    if !is_replaceable(output, format)? {
+        return Err(PrewarmError::Occupied(output.to_owned()));
+    }
     remove(output)?;
     fs::rename(&partial, output).map_err(failed(output))
+}
+
+/// Whether nothing else is lost when an output of this format takes a path: nothing is there, or a file where a file is to be, or a
+/// folder that holds tiles only.
+pub(super) fn is_replaceable(output: &Path, format: Format) -> Result<bool, PrewarmError> {
+    match fs::symlink_metadata(output) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(source) => Err(PrewarmError::Io { path: output.to_owned(), source }),
+        Ok(there) if format == Format::Folder => Ok(there.is_dir() && holds_only_tiles(output, "")?),
+        Ok(there) => Ok(there.is_file()),
+    }
+}
+
+/// `below` is the folder's name within the output: empty, `z/` or `z/x/`.
+fn holds_only_tiles(folder: &Path, below: &str) -> Result<bool, PrewarmError> {
+    let failed = |source| PrewarmError::Io { path: folder.to_owned(), source };
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = format!("{below}{}", entry.file_name().to_string_lossy());
+        let is_folder = entry.file_type().map_err(failed)?.is_dir();
+        let is_ours = if is_folder { name.split('/').count() < 3 && holds_only_tiles(&entry.path(), &format!("{name}/"))? } else { is_tile(&name) };
+        if !is_ours {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a file or an object is named z/x/y.png below its output: nothing else there is touched.
+pub(super) fn is_tile(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    name.strip_suffix(".png").is_some_and(|stem| stem.split('/').count() == 3 && stem.split('/').all(is_number))
 }
 
 /// Whether an image is that of an empty tile: to every reader the same as a tile that is not there.

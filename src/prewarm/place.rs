@@ -3,7 +3,7 @@
 //! In a store an archive appears when its upload has ended. A folder of tiles cannot appear at once: while it is incomplete an object
 //! says so, and for what, so that nobody goes on with the tiles of another run.
 
-use super::output::{Described, Format, shows_nothing, size, write};
+use super::output::{Described, Format, is_replaceable, is_tile, shows_nothing, size, write};
 use super::work::WorkFile;
 use super::{Begin, PrewarmError, Replace, identity};
 use crate::store::{Store, StoreError};
@@ -55,6 +55,8 @@ impl Place {
     /// The store does not say, or its tiles are of another job.
     pub(super) fn check(&self, format: Format, begin: Begin, replace: Replace, identity: &str) -> Result<(), PrewarmError> {
         let exists = match (self, replace) {
+            (Place::Local(path), _) if path.file_name().is_none() => return Err(PrewarmError::Nameless(path.clone())),
+            (Place::Local(path), Replace::Always) if !is_replaceable(path, format)? => return Err(PrewarmError::Occupied(path.clone())),
             (_, Replace::Always) => false,
             (Place::Local(path), _) => path.exists(),
             (Place::Store { store, .. }, _) => match (format, begin) {
@@ -134,10 +136,4 @@ fn put_tiles(store: &Store, identity: &str, work: &WorkFile) -> Result<u64, Prew
     there.keys().try_for_each(|name| store.remove(name))?;
     store.remove(INCOMPLETE)?;
     Ok(bytes)
-}
-
-/// Whether an object is named z/x/y.png: nothing else under a prefix is touched.
-fn is_tile(name: &str) -> bool {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    name.strip_suffix(".png").is_some_and(|stem| stem.split('/').count() == 3 && stem.split('/').all(is_number))
 }

@@ -230,8 +230,21 @@ fn of_an_aggregate_only_points_with_a_value_have_tiles() {
 fn what_cannot_be_written_is_said() {
     let sample = Sample::new(50);
     let wrong = prewarm(&sample, &["--max-zoom", "3", "-o", "out.gif"]);
-    assert_eq!(wrong.status.code(), Some(1));
+    assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("'.gif' is no output"));
+    let folder = sample.folder.path().join("papers");
+    std::fs::create_dir_all(folder.join("3/4")).unwrap();
+    std::fs::write(folder.join("3/4/5.png"), "an old tile").unwrap();
+    std::fs::write(folder.join("thesis.txt"), "mine").unwrap();
+    for occupied in [&folder, &sample.dataset()] {
+        let refused = prewarm(&sample, &["--max-zoom", "3", "--force", "-o", occupied.to_str().unwrap()]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("will not be replaced"), "{}", String::from_utf8_lossy(&refused.stderr));
+        assert!(occupied.exists());
+    }
+    std::fs::remove_file(folder.join("thesis.txt")).unwrap();
+    done(&prewarm(&sample, &["--max-zoom", "3", "--force", "-o", folder.to_str().unwrap()]));
+    assert!(!folder.join("3/4/5.png").exists() && folder.join("0/0/0.png").exists());
     let taken = sample.folder.path().join("taken.pmtiles");
     std::fs::write(&taken, "mine").unwrap();
     let refused = prewarm(&sample, &["--max-zoom", "3", "-o", taken.to_str().unwrap()]);

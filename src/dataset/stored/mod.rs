@@ -21,9 +21,7 @@ pub use blocks::{BlockCache, BlockStats, Held, StoredFile, Wants};
 pub use overview::{Counted, Overview, Ranked};
 use overview::RANKS_FILE;
 pub use part::StoredPart;
-pub use upload::{bytes_to_upload, find_free, upload};
-#[cfg(test)]
-pub(super) use upload::upload_to;
+pub use upload::{Upload, find_free};
 
 use super::dictionary::Dictionary;
 use super::manifest::{MANIFEST_FILE, Manifest};

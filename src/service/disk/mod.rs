@@ -44,10 +44,10 @@ const READERS: usize = 4;
 
 #[derive(Debug, Error)]
 pub enum DiskError {
-    #[error("cannot create the cache folder {}: {source}", path.display())]
-    Folder { path: PathBuf, source: std::io::Error },
-    #[error("cannot use the cache {}: {source}", path.display())]
-    Store { path: PathBuf, source: rusqlite::Error },
+    #[error("cannot create the cache folder {}: {cause}", path.display())]
+    Folder { path: PathBuf, cause: std::io::Error },
+    #[error("cannot use the cache {}: {cause}", path.display())]
+    Store { path: PathBuf, cause: rusqlite::Error },
     #[error("there is no cache {}: give the folder of --cache-dir", path.display())]
     Missing { path: PathBuf },
 }
@@ -93,8 +93,8 @@ impl DiskCache {
     pub fn open(folder: &Path, budget_bytes: u64) -> Result<DiskCache, DiskError> {
         let readers = Arc::new(Readers::default());
         let store = match Store::open(folder, budget_bytes) {
-            Err(DiskError::Store { path, source }) if is_full(&source) => {
-                tracing::warn!("the cache {} cannot be written ({source}): tiles are served, and not kept", path.display());
+            Err(DiskError::Store { path, cause }) if is_full(&cause) => {
+                tracing::warn!("the cache {} cannot be written ({cause}): tiles are served, and not kept", path.display());
                 return Ok(DiskCache { readers, writer: None, thread: None, shared: Arc::new(Shared::new(path)) });
             }
             other => other?,
@@ -106,7 +106,7 @@ impl DiskCache {
         let thread = std::thread::Builder::new()
             .name("tile-disk".into())
             .spawn(move || writer.keep_writing(&receive))
-            .map_err(|source| DiskError::Folder { path: folder.to_owned(), source })?;
+            .map_err(|cause| DiskError::Folder { path: folder.to_owned(), cause })?;
         Ok(DiskCache { readers, writer: Some(send), thread: Some(thread), shared })
     }
 

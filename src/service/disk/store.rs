@@ -68,11 +68,11 @@ impl Store {
     /// # Errors
     /// The folder cannot be made, or nothing can be written there.
     pub fn open(folder: &Path, budget_bytes: u64) -> Result<Store, DiskError> {
-        std::fs::create_dir_all(folder).map_err(|source| DiskError::Folder { path: folder.to_owned(), source })?;
+        std::fs::create_dir_all(folder).map_err(|cause| DiskError::Folder { path: folder.to_owned(), cause })?;
         let path = folder.join(FILE);
         match Store::at(&path, budget_bytes) {
-            Err(DiskError::Store { source, .. }) if is_damage(&source) => {
-                set_aside(&path, &source);
+            Err(DiskError::Store { cause, .. }) if is_damage(&cause) => {
+                set_aside(&path, &cause);
                 Store::at(&path, budget_bytes)
             }
             other => other,
@@ -90,7 +90,7 @@ impl Store {
     }
 
     fn at(path: &Path, budget_bytes: u64) -> Result<Store, DiskError> {
-        let failed = |source| DiskError::Store { path: path.to_owned(), source };
+        let failed = |cause| DiskError::Store { path: path.to_owned(), cause };
         let connection = connected(path).map_err(failed)?;
         Ok(Store { connection, path: path.to_owned(), budget_bytes, inode: inode(path) })
     }
@@ -103,8 +103,8 @@ impl Store {
         &self.connection
     }
 
-    pub(super) fn failed(&self, source: rusqlite::Error) -> DiskError {
-        DiskError::Store { path: self.path.clone(), source }
+    pub(super) fn failed(&self, cause: rusqlite::Error) -> DiskError {
+        DiskError::Store { path: self.path.clone(), cause }
     }
 
     /// Whether a tile is there, whole or not.
@@ -218,7 +218,7 @@ impl Store {
             return self.reopen().map(|()| 0);
         }
         set_aside(&self.path, damage);
-        std::fs::rename(&beside, &self.path).map_err(|source| DiskError::Folder { path: self.path.clone(), source })?;
+        std::fs::rename(&beside, &self.path).map_err(|cause| DiskError::Folder { path: self.path.clone(), cause })?;
         self.reopen()?;
         Ok(saved)
     }
