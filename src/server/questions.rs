@@ -204,4 +204,6 @@ fn place(query: &Query) -> Result<Place, Problem> {
 }
 
 #[cfg(test)]
+mod leaver_tests;
+#[cfg(test)]
 mod tests;

@@ -3,7 +3,8 @@
 
 use super::*;
 use crate::dataset::testing::{TestColumn, dataset};
-use crate::engine::Cancel;
+use crate::dataset::Dataset;
+use crate::engine::{Cancel, Engine};
 use crate::engine::cpu::CpuEngine;
 use crate::config::Config;
 use crate::server::publishing::Publisher;
@@ -16,17 +17,22 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 fn app() -> (tempfile::TempDir, Arc<App>) {
     app_with(Limits { threads: 1, ..Limits::default() })
 }
 
 fn app_with(limits: Limits) -> (tempfile::TempDir, Arc<App>) {
+    app_of(limits, |dataset| Arc::new(CpuEngine::new(dataset)))
+}
+
+/// A hundred points in three parts, and the engine that answers for them.
+pub fn app_of(limits: Limits, engine: impl FnOnce(Arc<Dataset>) -> Arc<dyn Engine>) -> (tempfile::TempDir, Arc<App>) {
     let points: Vec<WorldPoint> = (0..100u32).map(|i| WorldPoint { x: i << 20, y: i << 22 }).collect();
     let (folder, sample) = dataset(&points, &[("size", TestColumn::Integer((0..100).map(Some).collect()))], 40);
     let sample = Arc::new(sample);
-    let source = Source::new(sample.clone(), Arc::new(CpuEngine::new(sample))).unwrap();
+    let source = Source::new(sample.clone(), engine(sample)).unwrap();
     (folder, App::new(Service::new(vec![source], limits), Config::default(), None, None, Publisher::new(Box::new(NoFiles), Vec::new()).unwrap()))
 }
 
@@ -70,7 +76,7 @@ fn question(client: &str, high: u32) -> String {
 }
 
 /// Polls until there is something.
-async fn soon<T>(mut found: impl FnMut() -> Option<T>) -> T {
+pub async fn soon<T>(mut found: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = found() {
