@@ -84,22 +84,23 @@ const SPARE_BYTES_MIN: usize = 64 << 10;
 /// Grids of five categories for a dozen threads.
 const SPARE_BYTES_MAX: usize = 16 << 20;
 
-/// So many zeros, in the smallest spare array that has room for them, or else a new one.
+/// So many zeros, in a spare array or else a new one.
 fn zeros(elements: usize) -> Vec<u32> {
-    let spare = || {
-        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-        let roomy = spare.iter().enumerate().filter(|(_, counts)| counts.capacity() >= elements);
-        let smallest = roomy.min_by_key(|(_, counts)| counts.capacity()).map(|(place, _)| place);
-        smallest.map(|place| spare.swap_remove(place))
-    };
-    match Some(elements * size_of::<u32>()).filter(|&bytes| bytes >= SPARE_BYTES_MIN).and_then(|_| spare()) {
-        None => vec![0; elements],
-        Some(mut counts) => {
-            counts.clear();
-            counts.resize(elements, 0);
-            counts
-        }
+    let Some(mut counts) = taken(elements) else { return vec![0; elements] };
+    counts.clear();
+    counts.resize(elements, 0);
+    counts
+}
+
+/// The smallest spare array that has the room.
+fn taken(elements: usize) -> Option<Vec<u32>> {
+    if elements * size_of::<u32>() < SPARE_BYTES_MIN {
+        return None;
     }
+    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    let roomy = spare.iter().enumerate().filter(|(_, counts)| counts.capacity() >= elements);
+    let (place, _) = roomy.min_by_key(|(_, counts)| counts.capacity())?;
+    Some(spare.swap_remove(place))
 }
 
 /// Fills a plane with another one of `size` pixels a side at half as many: each pixel is what four come to.
