@@ -13,6 +13,7 @@
 use super::dictionary::Dictionary;
 use super::manifest::{FileInfo, MANIFEST_FILE, PartInfo};
 use super::merge::{Merged, Rekey, merge};
+use super::sync::sync;
 use super::write::{PART_FILES, file_info, write_blocks, write_hot};
 use super::{Column, ColumnId, Dataset, DatasetError, Manifest, Part, ipc};
 use crate::world::LonLatBox;
@@ -247,11 +248,6 @@ fn remove_unnamed(folder: &Path, manifest: &Manifest) -> Result<(), DatasetError
         remove(path)?;
     }
     Ok(())
-}
-
-/// Waits until a file or folder is on the disk.
-fn sync(path: &Path) -> Result<(), DatasetError> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(DatasetError::io("write", path))
 }
 
 fn added(a: &BTreeMap<String, u64>, b: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {

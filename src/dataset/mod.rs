@@ -31,6 +31,7 @@ mod read;
 mod rows;
 mod rows_file;
 pub mod stored;
+mod sync;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verify;

@@ -7,6 +7,7 @@ use super::dictionary::{Dictionary, Values};
 use super::manifest::{Coordinates, FORMAT_VERSION, FileInfo, LevelInfo, MANIFEST_FILE, PartInfo};
 use super::part::BLOCK_POINTS;
 use super::rows::RowsWriter;
+use super::sync::{sync, sync_all};
 use super::{Column, ColumnId, DatasetError, KeyWidth, Manifest, index, ipc};
 use crate::world::{Key, LonLatBox, WorldPoint, lonlat_from_world};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt8Array, UInt16Array, UInt32Array, UInt64Array};
@@ -201,8 +202,14 @@ impl DatasetWriter {
         self.folder.join(format!("parts/{:05}", self.parts.len()))
     }
 
+    /// On the disk before it has its name, and with its name before what it replaces goes: a power failure leaves the former dataset or this.
     fn rename_into_place(&self) -> Result<(), DatasetError> {
-        let rename = |from: &Path, to: &Path| fs::rename(from, to).map_err(DatasetError::io("rename to", to));
+        let parent = parent_of(&self.target);
+        let rename = |from: &Path, to: &Path| {
+            fs::rename(from, to).map_err(DatasetError::io("rename to", to))?;
+            sync(&parent)
+        };
+        sync_all(&self.folder)?;
         let is_empty = fs::read_dir(&self.target).is_ok_and(|mut entries| entries.next().is_none());
         if !self.target.exists() || is_empty {
             return rename(&self.folder, &self.target);
@@ -212,9 +219,10 @@ impl DatasetWriter {
         }
         // Readers that have the old files mapped keep them: a rename does not touch bytes.
         if exchanged(&self.folder, &self.target) {
+            sync(&parent)?;
             return remove_if_there(&self.folder);
         }
-        let old = parent_of(&self.target).join(format!(".{}.{}.old.ingest", file_name_of(&self.target), std::process::id()));
+        let old = parent.join(format!(".{}.{}.old.ingest", file_name_of(&self.target), std::process::id()));
         rename(&self.target, &old)?;
         rename(&self.folder, &self.target)?;
         remove_if_there(&old)
