@@ -261,10 +261,7 @@ impl Service {
         let refiner = self.refiner.clone();
         let asked = Instant::now();
         let cancel = flight.cancel().clone();
-        let (span, waiting) = (Span::current(), tracing::info_span!(target: TRACE, "queue"));
-        let outcome = self.pool.submit(priority, cancel, move |refused| {
-            drop(waiting);
-            let _entered = span.enter();
+        self.submit(priority, cancel, move |refused| {
             if let Some(error) = refused {
                 return flight.land(Err(error));
             }
@@ -303,9 +300,6 @@ impl Service {
             });
             flight.land(result.map(|(tile, origin)| Answer { tile, origin, queued }));
         });
-        if outcome.is_err() {
-            self.metrics.shed("queue_full");
-        }
         Some(ticket)
     }
 
@@ -335,20 +329,27 @@ impl Service {
     ) -> Ticket {
         let ticket = Ticket::cancelling(cancel.clone());
         let pipeline = self.pipeline.clone();
-        let (span, waiting) = (Span::current(), tracing::info_span!(target: TRACE, "queue"));
-        let outcome = self.pool.submit(priority, cancel.clone(), move |refused| {
-            drop(waiting);
-            let _entered = span.enter();
+        self.submit(priority, cancel.clone(), move |refused| {
             let result = match refused {
                 Some(error) => Err(error),
                 None => cancel.check().map_err(ServiceError::from).and_then(|()| of_whole_files(|| work(&pipeline, &cancel))),
             };
             reply(result);
         });
+        ticket
+    }
+
+    /// Queues a job inside of the asker's span, with the wait as one of its own; counts what is refused, which the job knows already.
+    fn submit(&self, priority: Priority, cancel: Cancel, work: impl FnOnce(Option<ServiceError>) + Send + 'static) {
+        let (span, waiting) = (Span::current(), tracing::info_span!(target: TRACE, "queue"));
+        let outcome = self.pool.submit(priority, cancel, move |refused| {
+            drop(waiting);
+            let _entered = span.enter();
+            work(refused);
+        });
         if outcome.is_err() {
             self.metrics.shed("queue_full");
         }
-        ticket
     }
 
     /// Sees to it that the exact colours of a view and zoom will be there, behind everybody who waits for an answer.

@@ -18,15 +18,18 @@ const REFINEMENT_TIME_MAX: Duration = Duration::from_secs(600);
 pub(super) struct Refiner {
     pipeline: Arc<Pipeline>,
     queue: Queue,
-    under_way: Arc<Mutex<HashMap<Refined, Cancel>>>,
+    under_way: Arc<Mutex<Works>>,
 }
 
 /// What is worked out: of which numbers and zoom, and how far their points are spread.
 type Refined = (Digest, Zoom, Spread);
 
+/// What is under way; `None` after the stop, when nothing begins any more.
+type Works = Option<HashMap<Refined, Cancel>>;
+
 impl Refiner {
     pub(super) fn new(pipeline: Arc<Pipeline>, queue: Queue) -> Refiner {
-        Refiner { pipeline, queue, under_way: Arc::default() }
+        Refiner { pipeline, queue, under_way: Arc::new(Mutex::new(Some(HashMap::new()))) }
     }
 
     /// Sees to it that the exact distribution of a view and zoom will be there. Where the queue is full that is left to the next request.
@@ -34,10 +37,8 @@ impl Refiner {
         let key = (view.numbers, zoom, view.style.spread);
         let cancel = Cancel::at(Instant::now() + REFINEMENT_TIME_MAX);
         {
-            let mut under_way = lock(&self.under_way);
-            if under_way.contains_key(&key) {
-                return;
-            }
+            let mut works = lock(&self.under_way);
+            let Some(under_way) = works.as_mut().filter(|works| !works.contains_key(&key)) else { return };
             under_way.insert(key, cancel.clone());
         }
         let done = UnderWay { all: self.under_way.clone(), key };
@@ -55,20 +56,22 @@ impl Refiner {
         let _ = self.queue.submit(Priority::Refinement, cancel_in_queue, job);
     }
 
-    /// Gives up what is under way: nobody will ask for it.
+    /// Gives up what is under way, and begins nothing more: nobody will ask for it.
     pub(super) fn stop(&self) {
-        lock(&self.under_way).values().for_each(Cancel::cancel);
+        lock(&self.under_way).take().iter().flatten().for_each(|(_, cancel)| cancel.cancel());
     }
 }
 
 /// Taken back on drop, also when a job panics, so that others may try.
 struct UnderWay {
-    all: Arc<Mutex<HashMap<Refined, Cancel>>>,
+    all: Arc<Mutex<Works>>,
     key: Refined,
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        lock(&self.all).remove(&self.key);
+        if let Some(works) = lock(&self.all).as_mut() {
+            works.remove(&self.key);
+        }
     }
 }

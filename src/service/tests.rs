@@ -184,3 +184,19 @@ fn spread_points_of_a_zoom_are_all_counted() {
         assert_eq!(*service.pipeline.distribution(&view, zoom, radius, &never).unwrap(), expected);
     }
 }
+
+#[test]
+fn after_the_stop_nothing_is_refined() {
+    let (_folder, service, source) = service(1 << 20);
+    let view = Arc::new(View::new(&source, Filter::all(), []).unwrap());
+    let refined = || {
+        let refinement = service.pool.stats().by_priority[Priority::Refinement as usize];
+        refinement.waiting + refinement.begun
+    };
+    let (_release, _ticket) = blocked(&service);
+    service.refine(&view, Zoom::new(8).unwrap());
+    assert_eq!(refined(), 1);
+    service.refiner.stop();
+    service.refine(&view, Zoom::new(9).unwrap());
+    assert_eq!(refined(), 1);
+}
