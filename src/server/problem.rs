@@ -3,7 +3,8 @@
 use crate::service::{ServiceError, ViewError};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// What a client that is turned away may wait before it asks again: about what a full queue takes to drain.
@@ -19,6 +20,17 @@ pub struct Problem {
     members: Map<String, Value>,
     retry_after: Duration,
     is_overload: bool,
+}
+
+/// As it is sent.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    #[serde(flatten)]
+    members: &'a Map<String, Value>,
 }
 
 impl Problem {
@@ -83,20 +95,19 @@ impl From<ViewError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut body = json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Client closed request"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        if let Value::Object(object) = &mut body {
-            object.extend(self.members);
-        }
+        let document = Document {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Client closed request"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            members: &self.members,
+        };
+        let body = serde_json::to_vec(&document).expect("texts and numbers can be written");
         let headers = [
             (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json")),
             (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ];
-        let mut response = (self.status, headers, body.to_string()).into_response();
+        let mut response = (self.status, headers, body).into_response();
         let come_again = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
         if come_again.contains(&self.status) {
             // Whole seconds, and never too early.
