@@ -24,6 +24,7 @@ impl Config {
             ("limits.queue", limits.queue as f64),
             ("limits.threads", limits.threads() as f64),
             ("limits.connections", limits.connections() as f64),
+            ("limits.unread", limits.unread(self.cache.size).0 as f64),
             ("limits.client_requests", limits.client_requests() as f64),
             ("limits.client_rate", limits.client_rate.unwrap_or(1.0)),
         ];

@@ -6,6 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// The counts of a tile of four categories and 1,024 pixels a side have 16 MiB: four of them.
+const UNREAD_BYTES_MIN: u64 = 64 << 20;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -34,6 +37,9 @@ pub struct Limits {
     pub body_timeout: Span,
     /// How long a client may read nothing of an answer before it is cut off
     pub stall_timeout: Span,
+    /// Bytes of answers that are made and not yet sent, because their clients read slowly; by default half of `cache.size`, and 64 MiB at
+    /// least. Beyond, larger answers are refused with 503, and with 429 to a client that a quarter of it is for
+    pub unread: Option<Size>,
     /// Requests of one client under way; by default half the queue. More are refused with 429
     #[schemars(range(min = 1))]
     pub client_requests: Option<usize>,
@@ -71,6 +77,7 @@ impl Default for Limits {
             head_timeout: secs(30),
             body_timeout: secs(15),
             stall_timeout: secs(30),
+            unread: None,
             client_requests: None,
             client_rate: None,
             client_burst: None,
@@ -93,6 +100,11 @@ impl Limits {
 
     pub fn connections(&self) -> usize {
         self.connections.unwrap_or_else(machine::connections_max)
+    }
+
+    /// Half of what the operator lets finished tiles and counts take, and enough for some large answers where that is next to nothing.
+    pub fn unread(&self, cache: Size) -> Size {
+        self.unread.unwrap_or(Size((cache.0 / 2).max(UNREAD_BYTES_MIN)))
     }
 
     pub fn client_requests(&self) -> usize {

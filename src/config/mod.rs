@@ -360,6 +360,7 @@ impl Config {
         let limits = &mut self.limits;
         limits.threads = Some(limits.threads());
         limits.connections = Some(limits.connections());
+        limits.unread = Some(limits.unread(self.cache.size));
         limits.client_requests = Some(limits.client_requests());
         limits.client_burst = limits.client_burst();
         let is_open = self.access.is_public("");

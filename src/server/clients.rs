@@ -1,6 +1,7 @@
 //! What one client may ask for at a time and over time, so that nobody takes the server for themselves.
 
 use super::asker::{Asker, Caller};
+use super::unread::{Reader, Unread};
 use crate::config::Limits;
 use lru::LruCache;
 use std::net::IpAddr;
@@ -17,6 +18,8 @@ const V6_CUSTOMER_BITS: u32 = 64;
 
 pub struct Clients {
     states: Mutex<LruCache<Client, Arc<State>>>,
+    /// Of all clients.
+    unread: Unread,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +33,7 @@ enum Client {
 struct State {
     under_way: AtomicUsize,
     bucket: Mutex<Bucket>,
+    unread: Unread,
 }
 
 /// Requests that may be made now: it fills at a rate, up to a burst.
@@ -41,6 +45,7 @@ struct Bucket {
 /// The right to be answered, given back on drop.
 pub struct Pass {
     state: Arc<State>,
+    reader: Reader,
 }
 
 /// Too much, and when to come back.
@@ -48,11 +53,15 @@ pub struct Pass {
 pub enum Refusal {
     TooManyAtOnce { requests_max: usize },
     TooFast { rate: f64, wait: Duration },
+    /// The client has so many bytes to read before it is given more.
+    ReadsTooLittle { bytes_max: usize },
+    /// All clients together have so many bytes to read.
+    AllReadTooLittle { bytes_max: usize },
 }
 
 impl Clients {
     pub fn new() -> Clients {
-        Clients { states: Mutex::new(LruCache::new(CLIENTS_MAX)) }
+        Clients { states: Mutex::new(LruCache::new(CLIENTS_MAX)), unread: Unread::default() }
     }
 
     /// # Errors
@@ -62,18 +71,27 @@ impl Clients {
         let burst = limits.client_burst().unwrap_or(f64::MAX);
         let state = {
             let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-            states.get_or_insert(client, || Arc::new(State { under_way: AtomicUsize::new(0), bucket: Mutex::new(Bucket { tokens: burst, at: now }) })).clone()
+            let new = || State { under_way: AtomicUsize::new(0), bucket: Mutex::new(Bucket { tokens: burst, at: now }), unread: Unread::default() };
+            states.get_or_insert(client, || Arc::new(new())).clone()
         };
         if let Some(rate) = limits.client_rate {
             state.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(rate, burst, now)?;
         }
         let requests_max = limits.client_requests();
-        let pass = Pass { state };
+        let reader = Reader::new(&state.unread, &self.unread);
+        let pass = Pass { state, reader };
         // The pass counts from here on, also where it is refused and dropped at once.
         if pass.state.under_way.fetch_add(1, Ordering::AcqRel) >= requests_max {
             return Err(Refusal::TooManyAtOnce { requests_max });
         }
         Ok(pass)
+    }
+}
+
+impl Pass {
+    /// Who will read the answer.
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
     }
 }
 

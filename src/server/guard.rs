@@ -97,7 +97,8 @@ async fn admitted(app: &App, config: &Config, request: Request) -> Result<(Reque
         app.service.metrics().shed("client");
         Problem::from(refusal)
     })?;
-    let request = with_body_read(config, Request::from_parts(parts, body)).await?;
+    let mut request = with_body_read(config, Request::from_parts(parts, body)).await?;
+    request.extensions_mut().insert(pass.reader());
     Ok((request, pass, audience))
 }
 
@@ -187,6 +188,14 @@ impl From<Refusal> for Problem {
             Refusal::TooFast { rate, wait } => {
                 let detail = format!("this client asks faster than {rate} times a second: wait a little");
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).after(wait)
+            }
+            Refusal::ReadsTooLittle { bytes_max } => {
+                let detail = format!("this client has not read {bytes_max} bytes of former answers: read them, or close their connections");
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
+            }
+            Refusal::AllReadTooLittle { bytes_max } => {
+                let detail = format!("the server is busy: {bytes_max} bytes of answers wait for slow clients already; try again in a few seconds");
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             }
         }
     }

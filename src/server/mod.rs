@@ -10,7 +10,8 @@
 //! /admin                            changes, on its own listener      [admin, publishing]
 //! ```
 //!
-//! A request passes: who asks and how long it took [observe, asker], whether it may [guard, clients], and then its handler.
+//! A request passes: who asks and how long it took [observe, asker], whether it may [guard, clients], and then its handler;
+//! what that answers is counted until its client has read it [unread].
 
 mod admin;
 mod asker;
@@ -39,6 +40,7 @@ mod stall;
 mod tiles;
 mod tls;
 mod trace;
+mod unread;
 
 pub use basemap::{Basemap, NoAddress};
 pub use publishing::{Failure, Opener, PublishError};
@@ -278,6 +280,8 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         // The guard has read the body, and has said no to one that is too long.
         .layer(DefaultBodyLimit::disable())
+        // Before anything is compressed: of what is, nobody knows the length.
+        .layer(axum::middleware::from_fn_with_state(app.clone(), unread::bound))
         .layer(CompressionLayer::new())
         .layer(axum::middleware::from_fn_with_state(app.clone(), guard::guard))
         .layer(axum::middleware::from_fn_with_state(app.clone(), observe::observe))

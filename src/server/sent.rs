@@ -1,17 +1,24 @@
 //! Tiles on their way to a client: arrays of counts are written piece by piece, as fast as the client reads.
 
 use crate::service::TileBody;
+use axum::Extension;
 use axum::body::{Body, Bytes, HttpBody};
 use http_body::{Frame, SizeHint};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+/// Marks an answer whose bytes are made as they are sent: of it no more than a piece waits for its client.
+#[derive(Clone)]
+pub struct InPieces;
+
 /// What a tile is sent as.
-pub fn body_of(tile: &TileBody) -> Body {
+pub fn body_of(tile: &TileBody) -> (Option<Extension<InPieces>>, Body) {
     match tile {
-        TileBody::Whole(bytes) => Body::from(bytes.clone()),
-        TileBody::Counts { .. } => Body::new(Pieces { bytes_left: tile.len() as u64, tile: tile.clone(), next: 0 }),
+        TileBody::Whole(bytes) => (None, Body::from(bytes.clone())),
+        TileBody::Counts { .. } => {
+            (Some(Extension(InPieces)), Body::new(Pieces { bytes_left: tile.len() as u64, tile: tile.clone(), next: 0 }))
+        }
     }
 }
 

@@ -96,7 +96,8 @@ pub async fn tile(
         (X_CACHE, HeaderValue::from_static(origin)),
         (X_TILE_QUALITY, HeaderValue::from_static(quality.name())),
     ];
-    let mut response = (headers, body_of(&answer.tile.body)).into_response();
+    let (pieces, body) = body_of(&answer.tile.body);
+    let mut response = (headers, pieces, body).into_response();
     if answer.origin != Origin::Hit {
         response.headers_mut().insert(SERVER_TIMING, timing(&answer));
     }
@@ -111,7 +112,8 @@ fn stale(content_type: &'static str, answer: &Answer) -> Response {
         (X_CACHE, HeaderValue::from_static("STALE")),
         (X_TILE_QUALITY, HeaderValue::from_static("stale")),
     ];
-    (headers, body_of(&answer.tile.body)).into_response()
+    let (pieces, body) = body_of(&answer.tile.body);
+    (headers, pieces, body).into_response()
 }
 
 /// Waits for a tile. If this future is dropped, because the client has left, so is the ticket, and the work with it.
