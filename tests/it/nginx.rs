@@ -1,7 +1,6 @@
 //! `deploy/nginx.conf` in a real nginx, in front of the real server.
 
-use crate::served::{Got, Sample, Served};
-use std::net::TcpListener;
+use crate::served::{Got, Sample, Served, on_a_free_port};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -23,15 +22,13 @@ impl Nginx {
     /// With a file of `deploy/`, in which texts are replaced; `None` where nginx is not installed.
     pub fn with(file: &str, texts: &[(&str, &str)], folder: &Path) -> Option<Nginx> {
         let program = ["/usr/sbin/nginx", "/usr/local/bin/nginx", "/opt/homebrew/bin/nginx"].into_iter().find(|path| Path::new(path).exists())?;
-        // Freed for nginx, which cannot be told to take any.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (listen, cache) = (format!("listen 127.0.0.1:{port};"), folder.join("cache"));
-        let own = [("listen 80;", listen.as_str()), ("/var/cache/nginx/pointillist", cache.to_str().unwrap())];
-        let site = texts.iter().chain(&own).fold(std::fs::read_to_string(file).unwrap(), |text, (from, to)| {
+        let cache = folder.join("cache");
+        let site = std::fs::read_to_string(file).unwrap();
+        let replaced = |text: String, (from, to): (&str, &str)| {
             assert!(text.contains(from), "{file} no longer has '{from}'");
             text.replace(from, to)
-        });
-        std::fs::write(folder.join("site.conf"), site).unwrap();
+        };
+        let site = texts.iter().copied().chain([("/var/cache/nginx/pointillist", cache.to_str().unwrap())]).fold(site, replaced);
         let own = folder.display();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|name| format!("{name}_temp_path {own}/{name};")).concat();
         // The workers run as another user where root starts them, and everything lies in a folder of root's.
@@ -40,15 +37,19 @@ impl Nginx {
             "{user} worker_processes 1; daemon off; pid {own}/pid; error_log stderr warn; events {{}} http {{ access_log off; {temporary} include {own}/site.conf; }}"
         );
         std::fs::write(folder.join("nginx.conf"), main).unwrap();
-        let child = Command::new(program).arg("-c").arg(folder.join("nginx.conf")).args(["-e", "stderr"]).spawn().unwrap();
+        let start = |port: u16| {
+            let site = replaced(site.clone(), ("listen 80;", &format!("listen 127.0.0.1:{port};")));
+            std::fs::write(folder.join("site.conf"), site).unwrap();
+            Command::new(program).arg("-c").arg(folder.join("nginx.conf")).args(["-e", "stderr"]).spawn().unwrap()
+        };
+        // It writes its number down once it listens.
+        let is_up = |port: u16, child: &Child| {
+            let number = std::fs::read_to_string(folder.join("pid")).unwrap_or_default();
+            number.trim() == child.id().to_string() && std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        };
+        let (child, port) = on_a_free_port(start, is_up);
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(30))).build();
-        let nginx = Nginx { child, base: format!("http://127.0.0.1:{port}"), agent: config.into() };
-        let started = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(30), "nginx does not answer");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Some(nginx)
+        Some(Nginx { child, base: format!("http://127.0.0.1:{port}"), agent: config.into() })
     }
 
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Got {

@@ -11,7 +11,7 @@ use pointillist::world::{TileId, Zoom};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a run may take to make the tiles that a test waits for.
@@ -159,16 +159,25 @@ fn live_traffic_goes_first() {
     let path = |name: &str| sample.folder.path().join(name);
     let served = Served::start(&sample.dataset(), &[]);
     let is_busy = AtomicBool::new(true);
-    let traffic = || {
-        for n in 0.. {
-            if !is_busy.load(Ordering::Relaxed) {
+    // Several, so that the server has work also while one of them waits for a core.
+    const CLIENTS: usize = 4;
+    let (served_ref, is_busy_ref, answered) = (&served, &is_busy, &AtomicUsize::new(0));
+    let traffic = |client: usize| {
+        for n in (client..).step_by(CLIENTS) {
+            if !is_busy_ref.load(Ordering::Relaxed) {
                 return;
             }
-            assert_eq!(served.get(&format!("/towers/1/1/0.npy?filter=range%20%3C%20{n}")).status, 200);
+            assert_eq!(served_ref.get(&format!("/towers/1/1/0.npy?filter=range%20%3C%20{n}")).status, 200);
+            answered.fetch_add(1, Ordering::Relaxed);
         }
     };
     std::thread::scope(|scope| {
-        let busy = scope.spawn(traffic);
+        let busy: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || traffic(client))).collect();
+        let started = Instant::now();
+        while answered.load(Ordering::Relaxed) == 0 {
+            assert!(started.elapsed() < UNDER_WAY_TIME_MAX && !busy.iter().any(|client| client.is_finished()), "there is no traffic");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let output = path("yielding.pmtiles");
         let arguments = ["--max-zoom", "5", "-o", output.to_str().unwrap(), "--yield-to", &served.base, "--json"];
         let work = path(".yielding.pmtiles.prewarm");
@@ -177,7 +186,7 @@ fn live_traffic_goes_first() {
         std::thread::sleep(Duration::from_secs(3));
         let made = tiles_in(&work);
         is_busy.store(false, Ordering::Relaxed);
-        busy.join().unwrap();
+        busy.into_iter().for_each(|client| client.join().unwrap());
         assert!(work.exists() && made == 0, "it made {made} tiles while somebody waited for others");
         let ended = child.wait_with_output().unwrap();
         done(&ended);

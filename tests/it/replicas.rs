@@ -1,13 +1,13 @@
 //! Several servers over one dataset: a shared cache in a real Redis, and NGINX in front of them.
 
 use crate::nginx::Nginx;
-use crate::served::{PROGRAM, Sample, Served, rows};
+use crate::served::{PROGRAM, Sample, Served, on_a_free_port, rows};
 use pointillist::config::KeyHash;
 use pointillist::world::{TileId, Zoom};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,26 +22,41 @@ struct Redis {
 impl Redis {
     /// `None` where it is not installed.
     fn start(test: &str) -> Option<Redis> {
-        // Freed for Redis, which cannot be told to take any.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let redis = Redis::start_at(port);
-        if redis.is_none() {
+        let Some(program) = Redis::program() else {
             crate::skipped::skipped(test, "redis-server is not installed");
+            return None;
+        };
+        let (child, port) = on_a_free_port(|port| Redis::spawned(program, port), Redis::is_up);
+        Some(Redis { child, port })
+    }
+
+    /// Where a former one was.
+    fn start_again(port: u16) -> Redis {
+        let child = Redis::spawned(Redis::program().unwrap(), port);
+        let redis = Redis { child, port };
+        let started = Instant::now();
+        while !Redis::is_up(port, &redis.child) {
+            assert!(started.elapsed() < Duration::from_secs(30), "redis does not answer");
+            std::thread::sleep(Duration::from_millis(20));
         }
         redis
     }
 
-    fn start_at(port: u16) -> Option<Redis> {
-        let program = ["/usr/bin/redis-server", "/usr/local/bin/redis-server"].into_iter().find(|path| Path::new(path).exists())?;
+    fn program() -> Option<&'static Path> {
+        ["/usr/bin/redis-server", "/usr/local/bin/redis-server"].into_iter().map(Path::new).find(|path| path.exists())
+    }
+
+    fn spawned(program: &Path, port: u16) -> Child {
         let arguments = ["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-        let child = Command::new(program).args(arguments).stdout(Stdio::null()).spawn().unwrap();
-        let redis = Redis { child, port };
-        let started = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(30), "redis does not answer");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Some(redis)
+        Command::new(program).args(arguments).stdout(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Whether it is this child that answers there.
+    fn is_up(port: u16, child: &Child) -> bool {
+        let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+        let mut said = String::new();
+        let is_told = connection.write_all(b"INFO server\r\nQUIT\r\n").and_then(|()| connection.read_to_string(&mut said)).is_ok();
+        is_told && said.lines().any(|line| line == format!("process_id:{}", child.id()))
     }
 
     fn url(&self) -> String {
@@ -113,7 +128,7 @@ fn what_one_replica_has_made_the_others_need_not_make() {
     assert!(errors(&one) > 0.0 && errors(&other) > 0.0);
 
     // When it is back, it is used again.
-    let redis = Redis::start_at(port).unwrap();
+    let redis = Redis::start_again(port);
     let started = Instant::now();
     let mut fresh = paths(&sample, 6).into_iter();
     while redis.keys() == 0 {

@@ -6,11 +6,30 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use ureq::http::Response;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_pointillist");
+
+/// Starts a program that cannot be told to take any port. One that was free just before may have been taken by the time it gets there: then it
+/// ends, and the next one is tried. `is_up` says whether it is this child that answers.
+pub fn on_a_free_port(mut start: impl FnMut(u16) -> Child, mut is_up: impl FnMut(u16, &Child) -> bool) -> (Child, u16) {
+    const PORTS_TRIED: usize = 10;
+    for _ in 0..PORTS_TRIED {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut child = start(port);
+        let started = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if is_up(port, &child) {
+                return (child, port);
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "nothing answers at port {port}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    panic!("it has ended {PORTS_TRIED} times instead of listening");
+}
 
 /// The categories of the sample, in the order of the planes of a grid; a fourth kind of rows has none.
 pub const RADIOS: [&str; 3] = ["GSM", "LTE", "UMTS"];
