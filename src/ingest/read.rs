@@ -83,6 +83,8 @@ pub fn pass(
     let read = Arc::new(AtomicU64::new(0));
     let (sender, receiver) = sync_channel(threads * PIECES_PER_THREAD);
     std::thread::scope(|scope| {
+        // Of this closure, so that it goes with an error: the reader would wait at a full channel for ever, and the scope for it.
+        let receiver = receiver;
         let read_bytes = read.clone();
         scope.spawn(move || {
             if let Err(error) = read_sources(sources, plan, &read_bytes, &sender) {

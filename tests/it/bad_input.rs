@@ -217,3 +217,23 @@ fn a_full_disk_at_every_stage() {
         assert!(stages.len() >= 2, "{name}: the disk was full at {stages:?} only");
     }
 }
+
+/// Goal: an error in the middle of a long file ends the program, though the thread that reads has more than anybody takes. Method: one
+/// thread's channel holds four pieces of 1 MB, and the memory is full after the first of some twenty.
+#[test]
+fn an_error_long_before_the_end_of_a_file() {
+    let folder = tempdir().unwrap();
+    let input = folder.path().join("a.csv");
+    let mut text = String::from("lon,lat,name\n");
+    (0..200_000u32).for_each(|i| text.push_str(&format!("1,2,{:0>100}x\n", i.wrapping_mul(2_654_435_761))));
+    fs::write(&input, text).unwrap();
+    let output = folder.path().join("out");
+    // A minute's limit, because what is tested ends never or within a second.
+    let run = run(Command::new("timeout")
+        .args(["60", env!("CARGO_BIN_EXE_pointillist"), "ingest", "--memory-limit", "1MB", "-o"])
+        .args([&output, &input])
+        .env("RAYON_NUM_THREADS", "1"));
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.error().contains("column 'name' has over") && run.error().contains("--memory-limit"), "{}", run.error());
+    assert_only(folder.path(), &["a.csv"]);
+}
