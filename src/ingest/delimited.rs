@@ -29,8 +29,8 @@ pub struct Block {
 #[derive(Debug)]
 pub enum SplitError<E> {
     Io(std::io::Error),
-    /// A quoted field that begins on or after this line never ends.
-    OpenQuote { line: u64 },
+    /// What is wrong with the file, in words that follow its name.
+    Unreadable(String),
     /// The receiver does not want more.
     Stopped(E),
 }
@@ -50,22 +50,19 @@ pub fn split<E>(
         let ended = read == 0 || buffer.len() < wanted;
         let (end, open_quote) = last_record_end(&buffer, dialect);
         if ended && open_quote {
-            return Err(SplitError::OpenQuote { line: line + lines(&buffer[..end]) });
+            return Err(SplitError::Unreadable(never_ends(line + lines(&buffer[..end]), open_quote)));
         }
         let end = if ended { buffer.len() } else { end };
         if end == 0 && !ended {
             wanted *= 2; // one record fills the block
             if wanted > RECORD_BYTES_MAX {
-                return Err(SplitError::OpenQuote { line });
+                return Err(SplitError::Unreadable(never_ends(line, open_quote)));
             }
             continue;
         }
         let rest = buffer.split_off(end);
-        let mut bytes = std::mem::replace(&mut buffer, Vec::with_capacity(BLOCK_BYTES * 2));
+        let bytes = std::mem::replace(&mut buffer, Vec::with_capacity(BLOCK_BYTES * 2));
         buffer.extend_from_slice(&rest);
-        if line == 1 && bytes.starts_with("\u{feff}".as_bytes()) {
-            bytes.drain(..3);
-        }
         let block_lines = lines(&bytes);
         if !bytes.is_empty() {
             emit(Block { bytes, first_line: line, header }).map_err(SplitError::Stopped)?;
@@ -75,6 +72,15 @@ pub fn split<E>(
             return Ok(());
         }
     }
+}
+
+/// What is wrong with a record that begins at `line` and does not end.
+fn never_ends(line: u64, open_quote: bool) -> String {
+    if open_quote {
+        return format!("has a quoted field in the record at line {line} that never ends: if quotes are just characters in this file, say --quote none");
+    }
+    let limit = RECORD_BYTES_MAX >> 20;
+    format!("has over {limit} MB without a line feed at line {line}: if its lines end in carriage returns only, convert them, for instance with tr '\\r' '\\n'")
 }
 
 fn lines(bytes: &[u8]) -> u64 {
@@ -168,6 +174,14 @@ mod tests {
         }
     }
 
+    /// Lines of old Macs, of which a short file can still be read.
+    #[test]
+    fn lines_that_never_end_are_no_open_quote() {
+        let mut long = std::io::repeat(b'1').take(RECORD_BYTES_MAX as u64 + 1);
+        let Err(SplitError::Unreadable(what)) = split(&mut long, CSV, |_| Ok::<(), ()>(())) else { panic!("it was split") };
+        assert!(what.contains("without a line feed at line 1") && what.contains("tr '\\r' '\\n'"), "{what}");
+    }
+
     #[test]
     fn an_unclosed_quote_is_found() {
         let mut text = String::from("a,b\n1,2\n3,\"x\ny\n");
@@ -175,7 +189,7 @@ mod tests {
             let mut blocks = Vec::new();
             split(&mut text.as_bytes(), CSV, |block| { blocks.push(block.bytes); Ok::<(), ()>(()) }).map(|()| blocks.concat())
         };
-        assert!(matches!(split_all(&text), Err(SplitError::OpenQuote { line: 3 })));
+        assert!(matches!(split_all(&text), Err(SplitError::Unreadable(what)) if what.contains("quoted field in the record at line 3")));
         text.push_str("\",4\n");
         assert_eq!(split_all(&text).unwrap(), text.as_bytes());
     }

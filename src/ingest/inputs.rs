@@ -3,6 +3,7 @@
 //! What a file is, is decided by its first bytes and not by its name. Nothing here knows of rows or columns.
 
 use super::error::IngestError;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -69,8 +70,11 @@ pub fn resolve(arguments: &[PathBuf]) -> Result<Vec<Input>, IngestError> {
                 IngestError::Usage(format!("'{pattern}' is not a pattern ({error}); quote a name with brackets as [[]"))
             })?;
             let before = inputs.len();
-            for path in matches.filter_map(Result::ok).filter(|path| path.is_file()) {
-                add(&path, false, &mut inputs)?;
+            for path in matches {
+                let path = path.map_err(|error| IngestError::io("read", &error.path().to_owned())(error.into_error()))?;
+                if path.metadata().map_err(IngestError::io("read", &path))?.is_file() {
+                    add(&path, false, &mut inputs)?;
+                }
             }
             if inputs.len() == before {
                 return Err(IngestError::NoMatch(pattern));
@@ -82,10 +86,16 @@ pub fn resolve(arguments: &[PathBuf]) -> Result<Vec<Input>, IngestError> {
     Ok(inputs)
 }
 
+/// The data files of a folder and of those within it, each once, however many links lead to it.
 fn data_files(folder: &Path) -> Result<Vec<PathBuf>, IngestError> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
+    let mut known = HashSet::new();
+    let mut is_new = |path: &Path| Ok(known.insert(path.canonicalize().map_err(IngestError::io("read", path))?));
     while let Some(folder) = folders.pop() {
+        if !is_new(&folder)? {
+            continue;
+        }
         for entry in std::fs::read_dir(&folder).map_err(IngestError::io("read", &folder))? {
             let path = entry.map_err(IngestError::io("read", &folder))?.path();
             let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['.', '_']));
@@ -100,7 +110,13 @@ fn data_files(folder: &Path) -> Result<Vec<PathBuf>, IngestError> {
         }
     }
     files.sort();
-    Ok(files)
+    let mut once = Vec::new();
+    for file in files {
+        if is_new(&file)? {
+            once.push(file);
+        }
+    }
+    Ok(once)
 }
 
 /// Whether a file's name says that it holds data.
@@ -170,6 +186,17 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
+/// The bytes after a byte order mark of UTF-8, if there is one.
+fn without_mark(bytes: &mut dyn Read) -> std::io::Result<impl Read> {
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    let mut beginning = Vec::new();
+    bytes.take(MARK.len() as u64).read_to_end(&mut beginning)?;
+    if beginning == MARK {
+        beginning.clear();
+    }
+    Ok(std::io::Cursor::new(beginning).chain(bytes))
+}
+
 impl Input {
     /// What messages and the rejects file call it.
     pub fn label(&self) -> String {
@@ -179,7 +206,7 @@ impl Input {
         }
     }
 
-    /// Opens the decompressed bytes and hands them to `use_bytes`, counting what is read from disk in `read`.
+    /// Opens the decompressed bytes and hands them to `use_bytes`, without a byte order mark of UTF-8, counting what is read from disk in `read`.
     ///
     /// # Errors
     /// The file cannot be opened; or whatever `use_bytes` answers.
@@ -194,18 +221,17 @@ impl Input {
             let mut archive =
                 zip::ZipArchive::new(BufReader::new(file)).map_err(|error| damaged_zip(&self.label(), error))?;
             let mut member = archive.by_index(place).map_err(|error| damaged_zip(&self.label(), error))?;
-            let answer = use_bytes(&mut member);
+            let answer = use_bytes(&mut without_mark(&mut member).map_err(|error| self.damaged(&error))?);
             read.fetch_add(self.bytes, Ordering::Relaxed);
             return answer;
         }
         let counted = BufReader::with_capacity(BUFFER_BYTES, Counted { inner: file, read: read.clone() });
-        match self.container {
-            Container::Gzip => use_bytes(&mut flate2::bufread::MultiGzDecoder::new(counted)),
-            Container::Zstd => use_bytes(
-                &mut zstd::stream::read::Decoder::with_buffer(counted).map_err(|error| self.damaged(&error))?,
-            ),
-            Container::Plain | Container::Zip => use_bytes(&mut { counted }),
-        }
+        let mut bytes: Box<dyn Read> = match self.container {
+            Container::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(counted)),
+            Container::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(counted).map_err(|error| self.damaged(&error))?),
+            Container::Plain | Container::Zip => Box::new(counted),
+        };
+        use_bytes(&mut without_mark(&mut *bytes).map_err(|error| self.damaged(&error))?)
     }
 
     /// Up to `bytes_max` bytes of the decompressed beginning.
@@ -270,6 +296,50 @@ mod tests {
         }
         for name in ["a.md", "a.gz", "a.png", "csv"] {
             assert!(!is_data_file(Path::new(name)) || name == "csv", "{name}");
+        }
+    }
+
+    /// Goal: every file once. Method: a link to the folder above, a second one to a folder, and one to a file, beside three files.
+    #[cfg(unix)]
+    #[test]
+    fn links_do_not_multiply_files() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("b")).unwrap();
+        for name in ["a.csv", "b/c.csv", "b/d.csv"] {
+            std::fs::write(at(name), "lon,lat\n1,2\n").unwrap();
+        }
+        symlink(folder.path(), at("b/up")).unwrap();
+        symlink(at("b"), at("z")).unwrap();
+        symlink(at("a.csv"), at("e.csv")).unwrap();
+        let resolved = resolve(&[folder.path().to_owned()]).unwrap();
+        let mut names: Vec<String> =
+            resolved.iter().map(|input| input.path.canonicalize().unwrap().file_name().unwrap().to_string_lossy().into_owned()).collect();
+        names.sort();
+        assert_eq!(names, ["a.csv", "c.csv", "d.csv"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_pattern_matches_and_nobody_can_read_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.csv"), "lon,lat\n1,2\n").unwrap();
+        std::fs::create_dir(folder.path().join("b.csv")).unwrap();
+        assert_eq!(resolve(&[folder.path().join("*.csv")]).unwrap().len(), 1);
+        std::os::unix::fs::symlink("nowhere", folder.path().join("c.csv")).unwrap();
+        let error = resolve(&[folder.path().join("*.csv")]).unwrap_err().to_string();
+        assert!(error.contains("c.csv"), "{error}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        for (bytes, expected) in [("\u{feff}[{}]", "[{}]"), ("a\u{feff}", "a\u{feff}"), ("\u{feff}", "")] {
+            std::fs::write(&path, bytes).unwrap();
+            let input = &resolve(std::slice::from_ref(&path)).unwrap()[0];
+            assert_eq!(input.beginning(100).unwrap(), expected.as_bytes());
         }
     }
 

@@ -10,7 +10,7 @@ use super::rejects::Reason;
 use super::value::{kind_of, wider};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{BufReader, Read};
 
 /// Bytes of a block, as for delimited text.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -56,7 +56,8 @@ impl Layout {
     }
 }
 
-/// Cuts `reader` into blocks of whole objects. An unfinished object at the end is [`SplitError::OpenQuote`].
+/// Cuts `reader` into blocks of whole objects. Whatever is cut off, or stands after an array, is [`SplitError::Unreadable`]: rows that
+/// are not read are never passed over.
 pub fn split<E>(
     reader: &mut dyn Read,
     layout: Layout,
@@ -66,20 +67,25 @@ pub fn split<E>(
     let mut line = 1;
     let mut wanted = BLOCK_BYTES;
     let mut begun = layout == Layout::Lines;
+    let mut around = Nesting::default();
+    let mut rows = 0u64;
     loop {
         let read = reader.take((wanted - buffer.len()) as u64).read_to_end(&mut buffer).map_err(SplitError::Io)?;
         let ended = read == 0 || buffer.len() < wanted;
         if !begun {
             let start = first_object(&buffer, layout);
+            buffer[..start].iter().for_each(|&byte| around.enter(byte));
             line += buffer[..start].iter().filter(|&&byte| byte == b'\n').count() as u64;
             buffer.drain(..start);
             begun = true;
         }
-        let (end, closed) = if layout == Layout::Lines {
-            (buffer.iter().rposition(|&byte| byte == b'\n').map_or(0, |place| place + 1), false)
+        let Objects { end, count, closed } = if layout == Layout::Lines {
+            let end = buffer.iter().rposition(|&byte| byte == b'\n').map_or(0, |place| place + 1);
+            Objects { end, count: 0, closed: false }
         } else {
-            objects_end(&buffer)
+            objects(&buffer, around.depth > 0)
         };
+        rows += count;
         let end = if ended && layout == Layout::Lines { buffer.len() } else { end };
         if end > 0 {
             let rest = buffer.split_off(end);
@@ -89,15 +95,62 @@ pub fn split<E>(
             line += lines;
         }
         if closed {
-            return Ok(()); // What follows the array is not ours.
+            return end_of_array(&mut buffer.as_slice().chain(reader), around, line, rows);
         }
         if ended {
             let rest = buffer.iter().any(|byte| !byte.is_ascii_whitespace() && *byte != b',');
-            return if rest { Err(SplitError::OpenQuote { line }) } else { Ok(()) };
+            return match (rest, around.depth > 0) {
+                (false, false) => Ok(()),
+                (true, _) => Err(cut_off(format_args!("within the JSON object that begins at or after line {line}"), rows)),
+                (false, true) => Err(cut_off(format_args!("before the ']' of its array"), rows)),
+            };
         }
         wanted = if end > 0 { BLOCK_BYTES.max(buffer.len() + BLOCK_BYTES / 2) } else { wanted * 2 };
         if wanted > OBJECT_BYTES_MAX {
-            return Err(SplitError::OpenQuote { line });
+            let limit = OBJECT_BYTES_MAX >> 20;
+            let what = format!("has a JSON object of over {limit} MB that begins at or after line {line}: it is damaged, or no row; rows read until there: {rows}");
+            return Err(SplitError::Unreadable(what));
+        }
+    }
+}
+
+fn cut_off<E>(place: impl std::fmt::Display, rows: u64) -> SplitError<E> {
+    SplitError::Unreadable(format!("ends {place}, and is cut off or damaged; rows read until there: {rows}"))
+}
+
+/// Reads what follows the rows, from the `]` of their array on: the members after `"features"`, and then nothing.
+fn end_of_array<E>(rest: &mut dyn Read, mut around: Nesting, mut line: u64, rows: u64) -> Result<(), SplitError<E>> {
+    for byte in BufReader::new(rest).bytes() {
+        let byte = byte.map_err(SplitError::Io)?;
+        line += u64::from(byte == b'\n');
+        if around.depth > 0 {
+            around.enter(byte);
+        } else if !byte.is_ascii_whitespace() {
+            let what = "has one JSON value after another, of which the first is an array or a collection";
+            return Err(SplitError::Unreadable(format!("{what}: there is more at line {line}; make a file of each, or one array of all; rows read until there: {rows}")));
+        }
+    }
+    if around.depth > 0 { Err(cut_off("before the '}' of its feature collection", rows)) } else { Ok(()) }
+}
+
+/// How deep within objects and arrays a place of a file is.
+#[derive(Clone, Copy, Default)]
+struct Nesting {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Nesting {
+    fn enter(&mut self, byte: u8) {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' if self.in_string => self.escaped = true,
+            b'"' => self.in_string = !self.in_string,
+            _ if self.in_string => {}
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            _ => {}
         }
     }
 }
@@ -113,42 +166,43 @@ fn first_object(bytes: &[u8], layout: Layout) -> usize {
     start + usize::from(bytes.get(start) == Some(&b'['))
 }
 
-/// Where the last whole object of `bytes` ends, and whether the array that holds them ends too.
-fn objects_end(bytes: &[u8]) -> (usize, bool) {
-    let mut end = 0;
+/// The whole objects that some bytes begin with.
+struct Objects {
+    /// Where the last of them ends; where the array that holds them ends too, the place of its bracket.
+    end: usize,
+    count: u64,
+    closed: bool,
+}
+
+fn objects(bytes: &[u8], in_array: bool) -> Objects {
+    let mut found = Objects { end: 0, count: 0, closed: false };
     loop {
-        let Some(start) = bytes[end..].iter().position(|byte| !byte.is_ascii_whitespace() && *byte != b',') else {
-            return (end, false);
+        let Some(start) = bytes[found.end..].iter().position(|byte| !byte.is_ascii_whitespace() && *byte != b',') else {
+            return found;
         };
-        if bytes[end + start] == b']' {
-            return (end, true);
+        if in_array && bytes[found.end + start] == b']' {
+            return Objects { end: found.end + start, closed: true, ..found };
         }
-        match value_end(&bytes[end + start..]) {
-            Some(length) => end += start + length,
-            None => return (end, false),
+        match value_end(&bytes[found.end + start..]) {
+            Some(length) => found.end += start + length,
+            None => return found,
         }
+        found.count += 1;
     }
 }
 
 /// The length of the object or array that `bytes` begins with, or of whatever stands before the next comma; `None` if it does
 /// not end here.
 fn value_end(bytes: &[u8]) -> Option<usize> {
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    let mut inside = Nesting::default();
     for (place, &byte) in bytes.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    return Some(place + 1);
-                }
-            }
-            b',' if depth == 0 => return Some(place),
-            _ => {}
+        let outside = inside.depth == 0 && !inside.in_string;
+        if outside && (byte == b',' || (matches!(byte, b'}' | b']') && place > 0)) {
+            return Some(place);
+        }
+        inside.enter(byte);
+        if inside.depth == 0 && !inside.in_string && matches!(byte, b'}' | b']') {
+            return Some(place + 1);
         }
     }
     None
@@ -229,19 +283,26 @@ pub fn columns(beginning: &[u8], layout: Layout) -> Vec<SeenColumn> {
     columns
 }
 
-/// Hands every value of an object to `field`, with its name. A GeoJSON feature gives its properties, `lon` and `lat`.
+/// Hands every value of an object to `field`, with its name. A GeoJSON feature gives `lon` and `lat` of its geometry, its `id`, and its
+/// properties: one that is called `lon` or `lat` itself is `properties.lon`, and an `id` among them is the feature's.
 fn flatten(mut object: Map<String, Value>, field: &mut impl FnMut(String, String)) {
-    if object.get("type").and_then(Value::as_str) == Some("Feature") && object.contains_key("geometry") {
-        if let Some([lon, lat, ..]) = object["geometry"].get("coordinates").and_then(Value::as_array).map(Vec::as_slice) {
-            field("lon".to_owned(), lon.to_string());
-            field("lat".to_owned(), lat.to_string());
-        }
-        if let Some(Value::Object(properties)) = object.remove("properties") {
-            return flatten_under("", properties, 1, field);
-        }
-        return;
+    if object.get("type").and_then(Value::as_str) != Some("Feature") || !object.contains_key("geometry") {
+        return flatten_under("", object, 1, field);
     }
-    flatten_under("", object, 1, field);
+    if let Some([lon, lat, ..]) = object["geometry"].get("coordinates").and_then(Value::as_array).map(Vec::as_slice) {
+        field("lon".to_owned(), lon.to_string());
+        field("lat".to_owned(), lat.to_string());
+    }
+    let properties = match object.remove("properties") {
+        Some(Value::Object(properties)) => properties,
+        _ => Map::new(),
+    };
+    if let (Some(id), false) = (object.remove("id"), properties.contains_key("id")) {
+        flatten_under("", Map::from_iter([("id".to_owned(), id)]), 1, field);
+    }
+    flatten_under("", properties, 1, &mut |name, text| {
+        field(if name == "lon" || name == "lat" { format!("properties.{name}") } else { name }, text);
+    });
 }
 
 fn flatten_under(prefix: &str, object: Map<String, Value>, depth: usize, field: &mut impl FnMut(String, String)) {
@@ -284,7 +345,56 @@ mod tests {
     #[test]
     fn a_cut_file_is_an_error() {
         let cut = "[{\"a\":1},{\"a\":";
-        assert!(matches!(split(&mut cut.as_bytes(), Layout::Objects, |_| Ok::<(), ()>(())), Err(SplitError::OpenQuote { .. })));
+        assert!(refused(cut).contains("rows read until there: 1"), "{}", refused(cut));
+    }
+
+    fn refused(text: &str) -> String {
+        match split(&mut text.as_bytes(), Layout::detect(text.as_bytes()), |_| Ok::<(), ()>(())) {
+            Err(SplitError::Unreadable(what)) => what,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_row_is_passed_over() {
+        let collection = r#"{"type": "FeatureCollection", "features": [{"a":1},{"a":"]"}]"#;
+        for (text, words, rows) in [
+            ("[{\"a\":1}]\n[{\"a\":2}]", "more at line 2;", 1),
+            ("[{\"a\":1}]{\"a\":2}", "more at line 1;", 1),
+            ("[\n{\"a\":1},\n{\"a\":2},\n", "before the ']' of its array", 2),
+            ("[{\"a\":1}", "before the ']' of its array", 1),
+            (&collection[..collection.len() - 1], "before the ']' of its array", 2),
+            (collection, "before the '}' of its feature collection", 2),
+            (&format!("{collection}, \"name\": \"}}\"}} \n{collection}}}"), "more at line 2;", 2),
+        ] {
+            let what = refused(text);
+            assert!(what.contains(words) && what.ends_with(&format!("until there: {rows}")), "{text}: {what}");
+        }
+        assert_eq!(all_rows(" [] \n").1, []);
+        assert_eq!(all_rows("[1, {\"a\":1}, nope]").1.len(), 3, "what is no object is a row to be rejected");
+    }
+
+    /// Goal: the end of an array is found wherever blocks are cut. Method: more blocks than one, and white space that fills another.
+    #[test]
+    fn an_array_of_several_blocks() {
+        let text = format!("[{}{{\"a\":1}}\n]{}", "{\"a\":1},\n".repeat(BLOCK_BYTES / 4), " \n".repeat(BLOCK_BYTES));
+        assert_eq!(all_rows(&text).1.len(), BLOCK_BYTES / 4 + 1);
+        assert!(refused(&format!("{text}!")).ends_with(&format!("until there: {}", BLOCK_BYTES / 4 + 1)));
+        assert!(refused(&text[..text.find(']').unwrap()]).contains("before the ']'"));
+    }
+
+    #[test]
+    fn a_feature_is_where_its_geometry_is() {
+        let feature = r#"{"type":"Feature","id":7,"geometry":{"type":"Point","coordinates":[1.5,2]},"properties":{"lon":"8","a":1}}"#;
+        let examples = |text: &str| {
+            let seen = columns(text.as_bytes(), Layout::Lines).into_iter();
+            seen.map(|column| format!("{}={}", column.name, column.example.unwrap())).collect::<Vec<_>>()
+        };
+        assert_eq!(examples(feature), ["lon=1.5", "lat=2", "id=7", "properties.lon=8", "a=1"]);
+        let own = feature.replace("\"a\":1", "\"id\":\"b\"");
+        assert_eq!(examples(&own), ["lon=1.5", "lat=2", "properties.lon=8", "id=b"]);
+        let none = r#"{"type":"Feature","id":"x","geometry":{"coordinates":[1,2]},"properties":null}"#;
+        assert_eq!(examples(none), ["lon=1", "lat=2", "id=x"]);
     }
 
     #[test]

@@ -154,42 +154,16 @@ struct Gone;
 fn read_sources(sources: &[Source], plan: &Plan, read: &Arc<AtomicU64>, sender: &SyncSender<Message>) -> Result<(), IngestError> {
     for (place, source) in sources.iter().enumerate() {
         let send = |piece| sender.send(Ok((place, piece))).map_err(|_| Gone);
-        match source.format {
-            Format::Delimited(dialect) => {
-                let stopped = source.input.with_bytes(read, |reader| {
-                    match delimited::split(reader, dialect, |block| send(Piece::Text(block))) {
-                        Ok(()) => Ok(false),
-                        Err(SplitError::Stopped(Gone)) => Ok(true),
-                        Err(SplitError::Io(error)) => Err(source.input.damaged(&error)),
-                        Err(SplitError::OpenQuote { line }) => Err(IngestError::unreadable(
-                            &source.input.label(),
-                            format_args!("has a quoted field in the record at line {line} that never ends: if quotes are just characters in this file, say --quote none"),
-                        )),
-                    }
-                })?;
-                if stopped {
-                    return Ok(());
-                }
-            }
-            Format::Json(layout) => {
-                let stopped = source.input.with_bytes(read, |reader| {
-                    match json::split(reader, layout, |block| send(Piece::Text(block))) {
-                        Ok(()) => Ok(false),
-                        Err(SplitError::Stopped(Gone)) => Ok(true),
-                        Err(SplitError::Io(error)) => Err(source.input.damaged(&error)),
-                        Err(SplitError::OpenQuote { line }) => Err(IngestError::unreadable(
-                            &source.input.label(),
-                            format_args!("ends within the JSON object that begins at or after line {line}: the file is cut off or damaged"),
-                        )),
-                    }
-                })?;
-                if stopped {
-                    return Ok(());
-                }
-            }
+        let stopped = match source.format {
+            Format::Delimited(dialect) => source.input.with_bytes(read, |reader| {
+                stopped(&source.input, delimited::split(reader, dialect, |block| send(Piece::Text(block))))
+            })?,
+            Format::Json(layout) => source.input.with_bytes(read, |reader| {
+                stopped(&source.input, json::split(reader, layout, |block| send(Piece::Text(block))))
+            })?,
             Format::Columnar(content) => {
                 let wanted: Vec<String> = plan.columns.iter().map(|column| column.name.clone()).collect();
-                let stopped = arrow_files::with_batches(&source.input, content, &wanted, |_, batches| {
+                arrow_files::with_batches(&source.input, content, &wanted, |_, batches| {
                     let mut first_row = 1;
                     for batch in batches {
                         let batch = batch.map_err(|error| arrow_files::damaged(&source.input, &error))?;
@@ -201,14 +175,24 @@ fn read_sources(sources: &[Source], plan: &Plan, read: &Arc<AtomicU64>, sender: 
                     }
                     read.fetch_add(source.input.bytes, Ordering::Relaxed);
                     Ok(false)
-                })?;
-                if stopped {
-                    return Ok(());
-                }
+                })?
             }
+        };
+        if stopped {
+            return Ok(());
         }
     }
     Ok(())
+}
+
+/// Whether the collector went away while `input` was split.
+fn stopped(input: &Input, split: Result<(), SplitError<Gone>>) -> Result<bool, IngestError> {
+    match split {
+        Ok(()) => Ok(false),
+        Err(SplitError::Stopped(Gone)) => Ok(true),
+        Err(SplitError::Io(error)) => Err(input.damaged(&error)),
+        Err(SplitError::Unreadable(what)) => Err(IngestError::unreadable(&input.label(), what)),
+    }
 }
 
 fn convert(source: &Source, piece: Piece, plan: &Plan) -> Result<Batch, IngestError> {
