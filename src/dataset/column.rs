@@ -195,6 +195,12 @@ pub fn power_of_ten(decimals: u8) -> f64 {
     POWERS.get(usize::from(decimals)).copied().unwrap_or_else(|| 10f64.powi(i32::from(decimals)))
 }
 
+/// The calendar's time of an instant, in UTC; `None` outside of the years -9999 to 9999. Instants of jiff's end a day earlier, for the sake
+/// of time zones, and the last day of 9999 is what many write for "never".
+pub fn civil_from_us(us: i64) -> Option<jiff::civil::DateTime> {
+    jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0).checked_add(jiff::SignedDuration::from_micros(us)).ok()
+}
+
 impl std::fmt::Display for Value {
     /// The text form of a value: what a category is called, and what `colors=VALUE:hex` names.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -204,9 +210,9 @@ impl std::fmt::Display for Value {
             Value::Integer(value) => write!(f, "{value}"),
             Value::Float(value) => write!(f, "{value}"),
             Value::Text(value) => write!(f, "{value}"),
-            Value::Timestamp { us } => match jiff::Timestamp::from_microsecond(*us) {
-                Ok(time) => write!(f, "{time}"),
-                Err(_) => write!(f, "{us} us"),
+            Value::Timestamp { us } => match civil_from_us(*us) {
+                Some(time) => write!(f, "{time}Z"),
+                None => write!(f, "{us} us"),
             },
         }
     }
@@ -237,6 +243,17 @@ mod tests {
             prop_assert_eq!(a.partial_cmp(&b).unwrap(), ordered_key_from_float(a).cmp(&ordered_key_from_float(b)));
             prop_assert_eq!(float_from_ordered_key(ordered_key_from_float(a)), a);
             prop_assert_ne!(ordered_key_from_float(a), 0);
+        }
+    }
+
+    #[test]
+    fn times_are_shown_to_the_end_of_the_calendar() {
+        let shown = |us| Value::Timestamp { us }.to_string();
+        assert_eq!(shown(253_402_214_400_000_000), "9999-12-31T00:00:00Z");
+        assert_eq!(shown(253_402_300_799_999_999), "9999-12-31T23:59:59.999999Z");
+        assert_eq!(shown(253_402_300_800_000_000), "253402300800000000 us");
+        for us in [0, -1, 1_590_000_000_250_000, -62_200_000_000_000_000] {
+            assert_eq!(shown(us), jiff::Timestamp::from_microsecond(us).unwrap().to_string());
         }
     }
 

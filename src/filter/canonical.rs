@@ -179,10 +179,7 @@ fn literal(value: &Literal) -> String {
         Literal::Boolean(false) => "FALSE".into(),
         Literal::Number(number) => number.text().to_owned(),
         Literal::Text(text) => quoted(text),
-        Literal::Time { ns } => {
-            let time = jiff::Timestamp::from_nanosecond(*ns).expect("the literal was read as such a time");
-            format!("TIMESTAMP('{time}')")
-        }
+        Literal::Time { ns } => format!("TIMESTAMP('{}')", super::literals::timestamp_text(*ns)),
     }
 }
 

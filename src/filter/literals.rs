@@ -95,12 +95,38 @@ pub fn timestamp_ns(text: &str) -> Option<i128> {
     if let Ok(instant) = jiff::Timestamp::from_str(text) {
         return Some(instant.as_nanosecond());
     }
-    let civil = jiff::civil::DateTime::from_str(text).ok()?;
-    Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_nanosecond())
+    // Instants of jiff's end a day before the calendar, whose last one is what many write for "never".
+    let civil = jiff::civil::DateTime::from_str(text.strip_suffix(['Z', 'z']).unwrap_or(text)).ok()?;
+    Some(civil.duration_since(EPOCH).as_nanos())
 }
+
+/// The text of such a time, as [`timestamp_ns`] reads it.
+pub fn timestamp_text(ns: i128) -> String {
+    let time = EPOCH.checked_add(jiff::SignedDuration::from_nanos_i128(ns)).expect("the literal was read as such a time");
+    format!("{time}Z")
+}
+
+const EPOCH: jiff::civil::DateTime = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0);
 
 fn date_ns(text: &str) -> Option<i128> {
     let text = text.trim();
     let is_date_only = !text.contains(['T', 't', ' ', ':']);
     if is_date_only { jiff::civil::Date::from_str(text).ok().and_then(|_| timestamp_ns(text)) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_to_the_end_of_the_calendar() {
+        let day_ns = 86_400_000_000_000;
+        let last_day = timestamp_ns("9999-12-31").unwrap();
+        assert_eq!(last_day, timestamp_ns("9999-12-30T00:00:00Z").unwrap() + day_ns);
+        assert_eq!(date_ns("9999-12-31"), Some(last_day));
+        for text in ["9999-12-31T23:59:59.999999999Z", "9999-12-31T00:00:00Z", "2024-05-31T12:00:00.25Z", "-000044-03-15T00:00:00Z"] {
+            assert_eq!(timestamp_ns(text).map(timestamp_text).as_deref(), Some(text));
+        }
+        assert_eq!(timestamp_ns("10000-01-01"), None);
+    }
 }
