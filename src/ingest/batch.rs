@@ -3,7 +3,7 @@
 use super::plan::{Crs, Plan};
 use super::rejects::{Reason, Reject};
 use super::texts::Texts;
-use super::value::{self, NULL_INTEGER, kind_of, wider};
+use super::value::{self, NULL_INTEGER, wider};
 use super::values::Values;
 use crate::dataset::ColumnKind;
 use crate::filter::{RowFilter, ValueRef};
@@ -92,7 +92,7 @@ impl<'p> BatchBuilder<'p> {
             if fits.is_none() {
                 column.push_null();
                 let contradiction = &mut self.batch.contradictions[place];
-                *contradiction = wider(*contradiction, kind_of(field));
+                *contradiction = wider(*contradiction, value::contradiction(planned.read_as, field));
             }
         }
     }

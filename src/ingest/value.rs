@@ -46,7 +46,8 @@ pub fn integer(field: &[u8]) -> Option<i64> {
     (value != NULL_INTEGER).then_some(value)
 }
 
-/// A finite decimal number, correctly rounded; exponents are allowed, leading zeros (`007`, `00.5`) are not.
+/// A finite decimal number, correctly rounded; exponents are allowed, leading zeros (`007`, `00.5`) are not. Digits alone are mostly an
+/// id, of which no two may become one: they are a number only where an f64 is exactly that.
 pub fn float(field: &[u8]) -> Option<f64> {
     let (negative, digits) = match field {
         [b'-', rest @ ..] => (true, rest),
@@ -74,7 +75,7 @@ pub fn float(field: &[u8]) -> Option<f64> {
         return None;
     }
     if seen > 19 || mantissa > 1 << 53 || decimals > 22 {
-        return slow_float(field);
+        return slow_float(field).filter(|value| point || format!("{:.0}", value.abs()).as_bytes() == digits);
     }
     let value = mantissa as f64 / POWERS[decimals];
     Some(if negative { -value } else { value })
@@ -179,7 +180,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
     Some(era * 146_097 + day_of_era - 719_468)
 }
 
-/// The narrowest kind that holds a field without loss; `None` for null.
+/// The narrowest kind that holds a field; `None` for null. Nothing is lost but decimals that no f64 has.
 pub fn kind_of(field: &[u8]) -> Option<ColumnKind> {
     if is_null(field) {
         None
@@ -196,7 +197,17 @@ pub fn kind_of(field: &[u8]) -> Option<ColumnKind> {
     }
 }
 
-/// The kind that holds both kinds' values; `None` is the kind of nothing but nulls.
+/// The kind of a column that is read as `planned`, once it has met a field that is not of that kind.
+pub fn contradiction(planned: ColumnKind, field: &[u8]) -> Option<ColumnKind> {
+    match (planned, kind_of(field)) {
+        // An integer that no f64 is, among decimals: only texts hold both.
+        (ColumnKind::Float, Some(ColumnKind::Integer)) => Some(ColumnKind::Text),
+        (_, kind) => kind,
+    }
+}
+
+/// The kind that holds both kinds' values; `None` is the kind of nothing but nulls. An integer beyond 2^53 may turn out not to be a
+/// float: see [`contradiction`].
 pub fn wider(a: Option<ColumnKind>, b: Option<ColumnKind>) -> Option<ColumnKind> {
     use ColumnKind::{Float, Integer, Text};
     match (a, b) {
@@ -223,7 +234,11 @@ mod tests {
             Some(Boolean), Some(Text), None, None, Some(Text),
         ];
         assert_eq!(kinds, expected);
-        assert_eq!(kind_of(b"99999999999999999999"), Some(Float), "over an i64");
+        assert_eq!(kind_of(b"99999999999999999999"), Some(Text), "over an i64, and no f64");
+        assert_eq!(kind_of(b"100000000000000000000"), Some(Float), "over an i64, and an f64");
+        assert_eq!(kind_of(b"-99999999999999999999.5"), Some(Float));
+        assert_eq!((float(b"9007199254740992"), float(b"9007199254740993")), (Some(9_007_199_254_740_992.0), None));
+        assert_eq!(contradiction(Float, b"9007199254740993"), Some(Text));
         assert_eq!(kind_of(b"nan"), Some(Text));
     }
 
@@ -250,7 +265,10 @@ mod tests {
     proptest! {
         #[test]
         fn floats_agree_with_the_standard_parser(text in "[-+]?([0-9]|[1-9][0-9]{1,20})?(\\.[0-9]{0,24})?(e[-+]?[0-9]{1,2})?") {
-            let expected = text.parse::<f64>().ok().filter(|v| v.is_finite());
+            let bare = text.trim_start_matches(['-', '+']);
+            let is_digits = !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_digit());
+            let is_exact = |value: &f64| !is_digits || value.abs().to_string() == bare;
+            let expected = text.parse::<f64>().ok().filter(|v| v.is_finite() && is_exact(v));
             prop_assert_eq!(float(text.as_bytes()), expected, "{}", text);
         }
 
