@@ -1,5 +1,6 @@
 //! Why an ingest stops, by what its caller can do about it. Rows without a place on the map are no errors: see `rejects`.
 
+use super::plan::COLUMNS_MAX;
 use crate::dataset::DatasetError;
 use crate::filter::FilterError;
 use std::path::{Path, PathBuf};
@@ -25,8 +26,12 @@ pub enum IngestError {
     NotACoordinate { column: String, what: String },
     #[error("column '{column}' of the dataset holds {kind}, and the rows to append have other values: ingest all files together instead")]
     OtherKind { column: String, kind: String },
+    #[error("there are {columns} columns or more, and a dataset has at most {COLUMNS_MAX}: name those to keep with --columns")]
+    TooManyColumns { columns: usize },
     #[error("{0}")]
     Usage(String),
+    #[error("--where holds for none of the {rows} rows, so that nothing is left: check its values")]
+    NoneWanted { rows: u64 },
     #[error("no row has a place on the map: of {rows} rows, {reasons}")]
     NothingLeft { rows: u64, reasons: String },
     #[error("column '{column}' has over {texts} distinct texts, which do not fit into --memory-limit {limit}: raise the limit, or leave the column out with --columns")]

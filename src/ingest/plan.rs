@@ -26,6 +26,16 @@ impl Crs {
     }
 }
 
+/// The most columns of a dataset. The widest files of points that we know have some hundred; a column may take half a megabyte
+/// while its distinct values are counted, so that these stay below a gigabyte.
+pub const COLUMNS_MAX: usize = 1024;
+
+/// # Errors
+/// There are more columns than a dataset may have.
+pub fn few_enough(columns: usize) -> Result<(), IngestError> {
+    if columns > COLUMNS_MAX { Err(IngestError::TooManyColumns { columns }) } else { Ok(()) }
+}
+
 /// What the user asked for about columns.
 #[derive(Clone, Debug, Default)]
 pub struct ColumnWishes {
@@ -108,6 +118,7 @@ impl Plan {
         let groups = groups.filter(|groups| names::find(&all, groups.from).is_some() && names::find(&all, groups.name).is_none());
         let category = category(seen, &all, preset, groups, wishes, notes)?;
         let kept = kept(&all, wishes, &[x, y], category.as_deref(), groups)?;
+        few_enough(kept.len())?;
 
         let mut columns: Vec<PlannedColumn> = kept.iter().map(|&place| planned(&seen[place], preset)).collect();
         let new_place = |old: usize| kept.iter().position(|&place| place == old).expect("coordinates are kept");
@@ -190,7 +201,10 @@ fn coordinates(
             .ok_or_else(|| IngestError::UnknownColumn { name: wanted.to_owned(), columns: names::listed(all) })
     };
     match (&wishes.lon, &wishes.lat) {
-        (Some(lon), Some(lat)) => return Ok((place(lon)?, place(lat)?)),
+        (Some(lon), Some(lat)) => {
+            let (x, y) = (place(lon)?, place(lat)?);
+            return if x == y { Err(IngestError::Usage(format!("'{lon}' cannot be both coordinates: name a column each with --lon and --lat (or --x and --y)"))) } else { Ok((x, y)) };
+        }
         (None, None) => {}
         (Some(_), None) => return Err(IngestError::Usage("--lon (or --x) also needs --lat (or --y)".into())),
         (None, Some(_)) => return Err(IngestError::Usage("--lat (or --y) also needs --lon (or --x)".into())),
@@ -302,11 +316,24 @@ mod tests {
     }
 
     #[test]
+    fn a_dataset_is_only_so_wide() {
+        let names: Vec<String> = (0..COLUMNS_MAX - 1).map(|i| format!("c{i}")).collect();
+        let mut columns: Vec<(&str, ColumnKind)> = names.iter().map(|name| (name.as_str(), ColumnKind::Integer)).collect();
+        columns.extend([("lon", ColumnKind::Float), ("lat", ColumnKind::Float)]);
+        let plan = |wishes: &ColumnWishes| Plan::new(&seen(&columns), None, wishes, &mut Vec::new()).map(|plan| plan.columns.len());
+        let error = plan(&ColumnWishes::default()).unwrap_err().to_string();
+        assert!(error.contains("1025 columns") && error.contains("--columns"), "{error}");
+        assert_eq!(plan(&ColumnWishes { columns: vec!["c7".into()], ..ColumnWishes::default() }).unwrap(), 3);
+    }
+
+    #[test]
     fn wrong_columns_are_named() {
         let seen = seen(&[("a", ColumnKind::Text), ("lat", ColumnKind::Float), ("lon", ColumnKind::Float)]);
         let plan = |wishes: &ColumnWishes| Plan::new(&seen, None, wishes, &mut Vec::new()).map(|_| ()).unwrap_err().to_string();
         let wishes = ColumnWishes { columns: vec!["nope".into()], ..ColumnWishes::default() };
         assert_eq!(plan(&wishes), "there is no column 'nope'; the columns are 'a', 'lat', 'lon'");
+        let wishes = ColumnWishes { lon: Some("lon".into()), lat: Some("LON".into()), ..ColumnWishes::default() };
+        assert!(plan(&wishes).starts_with("'lon' cannot be both coordinates"), "{}", plan(&wishes));
         let wishes = ColumnWishes { lon: Some("a".into()), lat: Some("lat".into()), ..ColumnWishes::default() };
         assert_eq!(plan(&wishes), "column 'a' is no coordinate: its first value is 'Foo', which is not a number; name another with --lon and --lat");
     }

@@ -64,6 +64,15 @@ pub struct Pass {
     pub rows: u64,
     pub store: Store,
     pub latin1_fields: u64,
+    /// Per source, its rows.
+    pub sources: Vec<SourceRows>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SourceRows {
+    pub all: u64,
+    /// Without a place on the map.
+    pub rejected: u64,
 }
 
 /// Reads everything once.
@@ -92,7 +101,7 @@ pub fn pass(
                 let _ = sender.send(Err(error));
             }
         });
-        let mut pass = Pass { rows: 0, store, latin1_fields: 0 };
+        let mut pass = Pass { rows: 0, store, latin1_fields: 0, sources: vec![SourceRows::default(); sources.len()] };
         let mut surprises = Surprises { kinds: vec![None; plan.columns.len()], columns: BTreeMap::new() };
         let mut reported = 0;
         loop {
@@ -107,7 +116,10 @@ pub fn pass(
             let mut batches = Vec::with_capacity(converted.len());
             let rows_before = pass.rows;
             for (source, batch) in converted {
-                pass.rows += (batch.keys.len() + batch.rejects.len()) as u64 + batch.unwanted;
+                let rows = (batch.keys.len() + batch.rejects.len()) as u64 + batch.unwanted;
+                pass.rows += rows;
+                pass.sources[source].all += rows;
+                pass.sources[source].rejected += batch.rejects.len() as u64;
                 pass.latin1_fields += batch.latin1_fields;
                 rejects.add(&sources[source].input.label(), &batch.rejects)?;
                 rejects.count_unwanted(batch.unwanted);
@@ -119,6 +131,7 @@ pub fn pass(
                         let known = surprises.columns.entry(name.clone()).or_insert(None);
                         *known = super::value::wider(*known, *kind);
                     }
+                    super::plan::few_enough(plan.columns.len() + surprises.columns.len())?;
                 }
                 batches.push(batch);
             }
