@@ -93,15 +93,40 @@ fn has_quoted_field(records: &[csv::ByteRecord]) -> bool {
     fields().any(quoted) && fields().filter(|field| starts(field)).all(quoted)
 }
 
-/// A header has words only, and either names coordinates or stands above numbers.
+/// Why no delimiter was found: in a short file, mostly because its lines are of different lengths.
+pub fn without_delimiter(sample: &[u8], wishes: DialectWishes) -> String {
+    let ragged = DELIMITERS.into_iter().find_map(|delimiter| {
+        let records = records(sample, delimiter, wishes.quoting.unwrap_or(delimiter != b'\t'));
+        let fields = || records.iter().map(csv::ByteRecord::len);
+        let (min, max) = (fields().min()?, fields().max()?);
+        (min > 1).then_some((delimiter, min, max))
+    });
+    match ragged {
+        Some((delimiter, min, max)) => {
+            let delimiter = if delimiter == b'\t' { "tab".to_owned() } else { format!("'{}'", char::from(delimiter)) };
+            format!("has {min} to {max} fields a line, and no number of them in most lines: if {delimiter} is between them, say --delimiter {delimiter}")
+        }
+        None => "does not look like data: no delimiter splits its lines into columns; name one with --delimiter".to_owned(),
+    }
+}
+
+/// A header names coordinates that stand above numbers (`lon,lat,2020`); or it has words only, and names coordinates or stands above any
+/// numbers.
 fn has_header(records: &[csv::ByteRecord]) -> bool {
     let Some(first) = records.first() else { return false };
+    let columns: Vec<String> = first.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect();
+    let pairs = names::coordinate_pairs(&columns);
+    let numbers_below = |place: usize| {
+        records[1..].iter().filter_map(|record| record.get(place)).any(|field| value::float(field).is_some())
+    };
+    if pairs.iter().any(|&(lon, lat)| numbers_below(lon) && numbers_below(lat)) {
+        return true;
+    }
     let is_word = |field: &[u8]| matches!(value::kind_of(field), Some(ColumnKind::Text) | None) && field != b"\\N";
     if !first.iter().all(is_word) || first.iter().all(|field| field.is_empty()) {
         return false;
     }
-    let columns: Vec<String> = first.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect();
-    if !names::coordinate_pairs(&columns).is_empty() {
+    if !pairs.is_empty() {
         return true;
     }
     let numeric = |field: &[u8]| matches!(value::kind_of(field), Some(ColumnKind::Integer | ColumnKind::Float));
@@ -122,6 +147,8 @@ mod tests {
         assert_eq!(detect("lon,lat\n1,2\n3,4\n"), comma(true));
         assert_eq!(detect("1,\"Goroka, Airport\",-6.0,145.3\n2,\"Madang\",-5.2,145.7\n"), comma(false));
         assert_eq!(detect("GSM,234,1.5\nLTE,234,1.6\n"), comma(false));
+        assert_eq!(detect("lon,lat,2020,2021\n1,2,3,4\n"), comma(true), "years are names too");
+        assert_eq!(detect("x,y,1\ny,x,2\n"), comma(false), "categories that are called like coordinates");
         let tab = |quoting| Some(Dialect { delimiter: b'\t', quoting, header: false });
         assert_eq!(detect("1\tles Escaldes, a\t42.5\n2\tAndorra \"x\"\t42.6\n"), tab(false));
         assert_eq!(detect("1\t\"les Escaldes\"\t42.5\n2\t\"Andorra\"\t42.6\n"), tab(true));

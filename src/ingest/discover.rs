@@ -23,6 +23,8 @@ pub struct Discovered {
     /// The union of the sources' columns, in order of first appearance.
     pub columns: Vec<SeenColumn>,
     pub preset: Option<&'static Preset>,
+    /// Inputs that were found in a folder or zip and are not read, each with the reason in brackets.
+    pub skipped: Vec<String>,
     pub notes: Vec<String>,
 }
 
@@ -42,55 +44,61 @@ pub fn discover(
 ) -> Result<Discovered, IngestError> {
     let mut notes = Vec::new();
     let sample_bytes = (SAMPLE_BYTES_ALL / inputs.len().max(1) as u64).clamp(SAMPLE_BYTES_MIN, SAMPLE_BYTES_MAX);
-    let mut looks = Vec::new();
+    let (mut looks, mut skipped) = (Vec::new(), Vec::new());
     for input in inputs {
         let label = input.label();
         let found = input.found;
         match look(input, wishes, wanted_preset, sample_bytes, &mut notes)? {
-            Some(look) => looks.push(look),
-            None if found => notes.push(format!("skipped {label}: it holds no columns")),
-            None => {
-                let what = "does not look like data: no delimiter splits its lines into columns; name one with --delimiter";
-                return Err(IngestError::unreadable(&label, what));
-            }
+            Ok(look) => looks.push(look),
+            Err(reason) if found => skipped.push(format!("{label} ({reason})")),
+            Err(reason) => return Err(IngestError::unreadable(&label, reason)),
         }
     }
     let preset = wanted_preset.or_else(|| looks.iter().find_map(|look| look.preset));
     if let (Some(preset), None) = (preset, wanted_preset) {
         notes.push(format!("recognised as {}: using --preset {}", preset.name, preset.name));
     }
-    skip_strangers(&mut looks, &mut notes);
+    skip_strangers(&mut looks, &mut skipped);
+    notes.extend(skipped.iter().map(|file| format!("skipped {file}")));
     if looks.is_empty() {
         return Err(IngestError::Usage("none of the inputs holds data".into()));
     }
     describe(&looks, &mut notes);
     let columns = union(&looks);
-    Ok(Discovered { sources: looks.into_iter().map(|look| look.source).collect(), columns, preset, notes })
+    Ok(Discovered { sources: looks.into_iter().map(|look| look.source).collect(), columns, preset, skipped, notes })
 }
 
+/// Looks at one input; or why it is no data.
 fn look(
     input: Input,
     wishes: DialectWishes,
     wanted_preset: Option<&'static Preset>,
     sample_bytes: u64,
     notes: &mut Vec<String>,
-) -> Result<Option<Look>, IngestError> {
+) -> Result<Result<Look, String>, IngestError> {
     let sample = input.beginning(sample_bytes)?;
     if sample.iter().all(u8::is_ascii_whitespace) {
-        return if input.found { Ok(None) } else { Err(IngestError::Empty(input.label())) };
+        return if input.found { Ok(Err("it is empty".to_owned())) } else { Err(IngestError::Empty(input.label())) };
     }
     if sample.starts_with(&[0xFF, 0xFE]) || sample.starts_with(&[0xFE, 0xFF]) {
         return Err(IngestError::unreadable(&input.label(), "is UTF-16: convert it to UTF-8, for instance with iconv"));
     }
     match Content::of(&sample) {
-        Content::Text => Ok(look_at_text(input, &sample, wishes, wanted_preset)),
+        Content::Text => {
+            let look = look_at_text(input, &sample, wishes, wanted_preset);
+            Ok(look.ok_or_else(|| dialect::without_delimiter(&sample, wishes)))
+        }
         Content::Json => {
             let layout = Layout::detect(&sample);
             let seen = json::columns(&sample, layout);
+            if seen.is_empty() {
+                let is_whole = (sample.len() as u64) < sample_bytes;
+                return Ok(Err(json::without_columns(&sample, layout, is_whole)));
+            }
             let names: Vec<String> = seen.iter().map(|column| column.name.clone()).collect();
             let preset = preset::by_header(&names);
             let source = Source { input, format: Format::Json(layout), names };
-            Ok(Some(Look { source, seen, preset, headerless: false }))
+            Ok(Ok(Look { source, seen, preset, headerless: false }))
         }
         content => {
             let columns = arrow_files::columns(&input, content)?;
@@ -100,7 +108,7 @@ fn look(
             let names: Vec<String> = columns.seen.iter().map(|column| column.name.clone()).collect();
             let preset = preset::by_header(&names);
             let source = Source { input, format: Format::Columnar(content), names };
-            Ok(Some(Look { source, seen: columns.seen, preset, headerless: false }))
+            Ok(Ok(Look { source, seen: columns.seen, preset, headerless: false }))
         }
     }
 }
@@ -136,7 +144,7 @@ fn look_at_text(input: Input, sample: &[u8], wishes: DialectWishes, wanted_prese
 
 /// Leaves out what was found in a folder or zip and looks unlike the rest: a readme. The rest is the kind of file of which
 /// there is the most data.
-fn skip_strangers(looks: &mut Vec<Look>, notes: &mut Vec<String>) {
+fn skip_strangers(looks: &mut Vec<Look>, skipped: &mut Vec<String>) {
     let shape = |look: &Look| {
         let names = if look.headerless { vec![look.source.names.len().to_string()] } else { look.source.names.clone() };
         (look.headerless, names)
@@ -145,12 +153,14 @@ fn skip_strangers(looks: &mut Vec<Look>, notes: &mut Vec<String>) {
     for look in looks.iter() {
         *bytes_by_shape.entry(shape(look)).or_insert(0) += look.source.input.bytes;
     }
+    let headers = looks.iter().filter(|look| !look.headerless).count();
     let Some((main, _)) = bytes_by_shape.into_iter().max_by_key(|(_, bytes)| *bytes) else { return };
     let has_coordinates = |look: &Look| look.preset.is_some() || !names::coordinate_pairs(&look.source.names).is_empty();
     looks.retain(|look| {
         let belongs = !look.source.input.found || shape(look) == main || (has_coordinates(look) && !look.headerless);
         if !belongs {
-            notes.push(format!("skipped {}: its columns are not those of the other files", look.source.input.label()));
+            let reason = if look.headerless && headers > 0 { "no header like the others'" } else { "its columns are not those of the other files" };
+            skipped.push(format!("{} ({reason})", look.source.input.label()));
         }
         belongs
     });

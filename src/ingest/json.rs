@@ -283,6 +283,15 @@ pub fn columns(beginning: &[u8], layout: Layout) -> Vec<SeenColumn> {
     columns
 }
 
+/// Why a file with this beginning, or that is no more than it, has no columns.
+pub fn without_columns(beginning: &[u8], layout: Layout, is_whole: bool) -> String {
+    match split(&mut &*beginning, layout, |_| Ok::<(), ()>(())) {
+        Err(SplitError::Unreadable(what)) if is_whole => what,
+        _ if is_whole => "holds no JSON object with a value in it: there is nothing to ingest".to_owned(),
+        _ => format!("holds no whole JSON object in its first {} bytes: it is damaged, or its objects are no rows", beginning.len()),
+    }
+}
+
 /// Hands every value of an object to `field`, with its name. A GeoJSON feature gives `lon` and `lat` of its geometry, its `id`, and its
 /// properties: one that is called `lon` or `lat` itself is `properties.lon`, and an `id` among them is the feature's.
 fn flatten(mut object: Map<String, Value>, field: &mut impl FnMut(String, String)) {
