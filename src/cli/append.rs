@@ -1,6 +1,6 @@
 //! `pointillist append`: more rows for a dataset, also while it is served.
 
-use super::ingest::{RowArgs, Terminal, summary_json, summary_text};
+use super::ingest::{RowArgs, Terminal, misused, summary_json, summary_text};
 use super::stores;
 use crate::ingest::append;
 use std::io::Write;
@@ -37,7 +37,10 @@ pub fn run(args: AppendArgs) -> anyhow::Result<()> {
     let fetched = stores::fetched(args.inputs)?;
     let mut options = args.rows.options(fetched.inputs.clone(), args.dataset.clone());
     options.rejects = args.rejects;
-    let summary = append(&args.dataset, &options, &Terminal)?;
+    let summary = match append(&args.dataset, &options, &Terminal) {
+        Err(error) if error.is_usage() => misused(error),
+        other => other?,
+    };
     let mut stdout = std::io::stdout().lock();
     if args.json {
         writeln!(stdout, "{}", serde_json::to_string_pretty(&summary_json(&summary, &options))?)?;

@@ -216,7 +216,7 @@ pub fn run(args: IngestArgs) -> anyhow::Result<()> {
 }
 
 /// Ends the program as clap does for a wrong argument.
-fn misused(error: impl std::fmt::Display) -> ! {
+pub(super) fn misused(error: impl std::fmt::Display) -> ! {
     use clap::CommandFactory;
     super::Cli::command().error(clap::error::ErrorKind::ValueValidation, error).exit()
 }
@@ -274,6 +274,9 @@ pub(super) fn summary_text(summary: &Summary, output: &Path) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{} rows in = {} points + {} rejected", HumanCount(summary.rows_in), HumanCount(manifest.rows), HumanCount(summary.rejected.values().sum()));
+    if !summary.skipped.is_empty() {
+        let _ = writeln!(text, "{} of {} files skipped: {}", summary.skipped.len(), summary.files, summary.skipped.join(", "));
+    }
     for (reason, count) in &summary.rejected {
         let _ = writeln!(text, "  {:>12} {reason}", HumanCount(*count).to_string());
     }
@@ -304,6 +307,8 @@ pub(super) fn summary_json(summary: &Summary, options: &IngestOptions) -> serde_
         "rejected": summary.rejected,
         "category": summary.manifest.category,
         "columns": summary.manifest.columns,
+        "files": summary.files,
+        "skipped": summary.skipped,
         "notes": summary.notes,
         "runs": summary.runs,
         "input_bytes": summary.input_bytes,

@@ -18,6 +18,9 @@ use std::path::Path;
 /// # Errors
 /// Anything that keeps the rows from being read or written; the dataset is then as it was.
 pub fn append(folder: &Path, options: &IngestOptions, observer: &dyn Observer) -> Result<Summary, IngestError> {
+    if let Some(rejects) = &options.rejects {
+        super::rejects::refuse_place(rejects, std::iter::empty(), folder)?;
+    }
     let change = Change::begin(folder)?;
     let model = Model::of(&Dataset::open(folder)?)?;
     let options = IngestOptions { output: change.staging(), replace: Replace::Never, ..options.clone() };

@@ -71,7 +71,7 @@ pub fn resolve(arguments: &[PathBuf]) -> Result<Vec<Input>, IngestError> {
             })?;
             let before = inputs.len();
             for path in matches {
-                let path = path.map_err(|error| IngestError::io("read", &error.path().to_owned())(error.into_error()))?;
+                let path = path.map_err(|error| IngestError::io("read", &error.path().to_owned())(error.into()))?;
                 if path.metadata().map_err(IngestError::io("read", &path))?.is_file() {
                     add(&path, false, &mut inputs)?;
                 }
@@ -91,7 +91,7 @@ fn data_files(folder: &Path) -> Result<Vec<PathBuf>, IngestError> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     let mut known = HashSet::new();
-    let mut is_new = |path: &Path| Ok(known.insert(path.canonicalize().map_err(IngestError::io("read", path))?));
+    let mut is_new = |path: &Path| Ok::<bool, IngestError>(known.insert(path.canonicalize().map_err(IngestError::io("read", path))?));
     while let Some(folder) = folders.pop() {
         if !is_new(&folder)? {
             continue;

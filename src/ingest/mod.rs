@@ -122,6 +122,10 @@ pub struct Summary {
     pub rows_in: u64,
     pub rejected: BTreeMap<String, u64>,
     pub notes: Vec<String>,
+    /// Files of the inputs, and members of zips.
+    pub files: usize,
+    /// Those of them that were not read, each with the reason in brackets.
+    pub skipped: Vec<String>,
     /// Sorted runs that went through the disk because of the memory limit.
     pub runs: usize,
     pub input_bytes: u64,
@@ -141,6 +145,10 @@ pub fn ingest(options: &IngestOptions, observer: &dyn Observer) -> Result<Summar
 fn ingest_as(model: Option<&append::Model>, options: &IngestOptions, observer: &dyn Observer) -> Result<Summary, IngestError> {
     let started = Instant::now();
     let inputs = inputs::resolve(&options.inputs)?;
+    if let Some(rejects) = &options.rejects {
+        rejects::refuse_place(rejects, inputs.iter().map(|input| input.path.as_path()), &options.output)?;
+    }
+    let files = inputs.len();
     let input_bytes = inputs.iter().map(|input| input.bytes).sum();
     // First of all, so that an output that cannot be written is known before anything is read.
     let writer = crate::dataset::write::DatasetWriter::create(&options.output, options.replace)?;
@@ -174,18 +182,22 @@ fn ingest_as(model: Option<&append::Model>, options: &IngestOptions, observer: &
         }
     };
     let rejected = finish_rejects(rejects, &plan, pass.rows, pass.store.rows(), &discovered.sources)?;
-    if pass.latin1_fields > 0 {
-        let note = format!("{} fields were not UTF-8 and were read as Latin-1", pass.latin1_fields);
-        observer.note(&note);
-        notes.push(note);
+    let mut late = Vec::new();
+    for (source, _) in discovered.sources.iter().zip(&pass.sources).filter(|(_, rows)| rows.all > 0 && rows.rejected == rows.all) {
+        late.push(format!("no row of {} has a place on the map: are its columns those of the other files?", source.input.label()));
     }
+    if pass.latin1_fields > 0 {
+        late.push(format!("{} fields were not UTF-8 and were read as Latin-1", pass.latin1_fields));
+    }
+    late.iter().for_each(|note| observer.note(note));
+    notes.append(&mut late);
     let job = write::Job { options, plan: &plan, preset: discovered.preset, rejected: rejected.clone() };
     let (rows_in, runs) = (pass.rows, pass.store.runs_written());
     let manifest = write::write(writer, pass.store, job, observer)?;
     let output_bytes = manifest.dictionaries.iter().map(|file| file.bytes).sum::<u64>()
         + manifest.parts.iter().flat_map(|part| &part.files).map(|file| file.bytes).sum::<u64>();
     let seconds = started.elapsed().as_secs_f64();
-    Ok(Summary { manifest, rows_in, rejected, notes, runs, input_bytes, output_bytes, seconds })
+    Ok(Summary { manifest, rows_in, rejected, notes, files, skipped: discovered.skipped, runs, input_bytes, output_bytes, seconds })
 }
 
 fn widened(before: &plan::Plan, after: &plan::Plan) -> String {
@@ -217,6 +229,9 @@ fn finish_rejects(
     rejects.finish()?;
     if rows_in == 0 {
         return Err(IngestError::NoRows(sources.first().map_or_else(String::new, |source| source.input.label())));
+    }
+    if points == 0 && rejects.unwanted() == rows_in {
+        return Err(IngestError::NoneWanted { rows: rows_in });
     }
     if points == 0 {
         let hint = match plan.crs {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+use tempfile::TempPath;
 
 /// Why a row was left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,23 +49,76 @@ pub struct Reject {
 pub struct Rejects {
     counts: BTreeMap<Reason, u64>,
     first: Option<Vec<u8>>,
-    file: Option<(PathBuf, csv::Writer<BufWriter<File>>)>,
+    file: Option<List>,
+}
+
+/// The file that lists rejected rows.
+struct List {
+    path: PathBuf,
+    writer: csv::Writer<BufWriter<File>>,
+    /// Where it is written until it is whole; a device or a pipe is written at once.
+    beside: Option<TempPath>,
+}
+
+impl List {
+    fn create(path: &Path) -> Result<List, IngestError> {
+        // A link stays one.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let (file, beside) = if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            (File::create(&path).map_err(IngestError::io("create", &path))?, None)
+        } else {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let partial = tempfile::Builder::new().prefix(".rejects-").make_in(folder, |path| File::create_new(path));
+            let (file, beside) = partial.map_err(|error| IngestError::io("create", &path)(error.kind().into()))?.into_parts();
+            (file, Some(beside))
+        };
+        let mut list = List { path, writer: csv::Writer::from_writer(BufWriter::new(file)), beside };
+        list.write(["file", "row", "reason", "raw"])?;
+        Ok(list)
+    }
+
+    fn write<F: AsRef<[u8]>>(&mut self, record: [F; 4]) -> Result<(), IngestError> {
+        self.writer.write_record(record).map_err(|error| failed(&self.path, error))
+    }
+
+    fn finish(mut self) -> Result<(), IngestError> {
+        self.writer.flush().map_err(IngestError::io("write", &self.path))?;
+        match self.beside {
+            Some(beside) => beside.persist(&self.path).map_err(|error| IngestError::io("write", &self.path)(error.error)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Keeps rejected rows from being written over an input, or into the dataset.
+///
+/// # Errors
+/// `path` is one of the inputs, the output, or within it.
+pub fn refuse_place<'a>(path: &Path, mut inputs: impl Iterator<Item = &'a Path>, output: &Path) -> Result<(), IngestError> {
+    let place = canonical(path);
+    let refused = |what: &str| Err(IngestError::Usage(format!("--rejects {} is {what}: name another file", path.display())));
+    if inputs.any(|input| canonical(input) == place) {
+        return refused("one of the inputs, and would be lost");
+    }
+    if place.starts_with(canonical(output)) {
+        return refused("within the output, which holds nothing but the dataset");
+    }
+    Ok(())
+}
+
+/// The absolute path without links of something that may not be there yet.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) => canonical(if folder.as_os_str().is_empty() { Path::new(".") } else { folder }).join(name),
+        _ => path.to_owned(),
+    })
 }
 
 impl Rejects {
     /// # Errors
     /// The file cannot be created.
     pub fn new(path: Option<&Path>) -> Result<Rejects, IngestError> {
-        let file = match path {
-            None => None,
-            Some(path) => {
-                let file = File::create(path).map_err(IngestError::io("create", path))?;
-                let mut writer = csv::Writer::from_writer(BufWriter::new(file));
-                writer.write_record(["file", "row", "reason", "raw"]).map_err(|e| failed(path, e))?;
-                Some((path.to_owned(), writer))
-            }
-        };
-        Ok(Rejects { counts: BTreeMap::new(), first: None, file })
+        Ok(Rejects { counts: BTreeMap::new(), first: None, file: path.map(List::create).transpose()? })
     }
 
     /// # Errors
@@ -75,10 +129,9 @@ impl Rejects {
         }
         for reject in rejects {
             *self.counts.entry(reject.reason).or_insert(0) += 1;
-            if let Some((path, writer)) = &mut self.file {
+            if let Some(list) = &mut self.file {
                 let row = reject.row.to_string();
-                let record = [label.as_bytes(), row.as_bytes(), reject.reason.words().as_bytes(), &reject.raw];
-                writer.write_record(record).map_err(|e| failed(path, e))?;
+                list.write([label.as_bytes(), row.as_bytes(), reject.reason.words().as_bytes(), &reject.raw])?;
             }
         }
         Ok(())
@@ -89,6 +142,11 @@ impl Rejects {
         if rows > 0 {
             *self.counts.entry(Reason::NotWanted).or_insert(0) += rows;
         }
+    }
+
+    /// Rows for which `--where` does not hold.
+    pub fn unwanted(&self) -> u64 {
+        self.counts.get(&Reason::NotWanted).copied().unwrap_or(0)
     }
 
     /// The beginning of the first rejected row.
@@ -118,15 +176,12 @@ impl Rejects {
         reasons.join(", ")
     }
 
-    /// Writes what is still buffered.
+    /// Puts the file in its place, where an older one is until now.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn finish(&mut self) -> Result<(), IngestError> {
-        match &mut self.file {
-            Some((path, writer)) => writer.flush().map_err(IngestError::io("write", path)),
-            None => Ok(()),
-        }
+        self.file.take().map_or(Ok(()), List::finish)
     }
 }
 

@@ -73,7 +73,14 @@ fn wrong_columns() {
     fails("a.csv", GOOD.as_bytes(), &["--crs", "EPSG:27700"], 2, &["EPSG:3857"]);
     fails("a.csv", GOOD.as_bytes(), &["--where", "nam = 'a'"], 1, &["no column 'nam'", "did you mean 'name'"]);
     fails("a.csv", GOOD.as_bytes(), &["--where", "name = "], 2, &["CQL2"]);
-    fails("a.csv", GOOD.as_bytes(), &["--where", "name = 'z'"], 1, &["2: --where does not hold"]);
+    fails("a.csv", GOOD.as_bytes(), &["--where", "name = 'z'"], 1, &["--where holds for none of the 2 rows"]);
+    fails("a.csv", GOOD.as_bytes(), &["--lon", "lon", "--lat", "LON"], 2, &["'lon' cannot be both coordinates", "--x and --y"]);
+    let wide: Vec<String> = (0..1100).map(|i| format!("c{i}")).collect();
+    let wide = format!("lon,lat,{}\n1,2,{}\n", wide.join(","), vec!["3"; 1100].join(","));
+    fails("a.csv", wide.as_bytes(), &[], 1, &["1102 columns or more", "at most 1024", "--columns"]);
+    // Found while reading, and before they take memory.
+    let late: String = (0..60_000).map(|i| format!("{{\"lon\":1,\"lat\":2,\"c{}\":3}}\n", if i < 50_000 { 0 } else { i })).collect();
+    fails("a.ndjson", late.as_bytes(), &[], 1, &["columns or more", "at most 1024", "--columns"]);
     // Mostly numbers to begin with, but no coordinate in any row.
     fails("a.csv", b"lon,lat\n1,\n2,\n", &[], 1, &["of 2 rows, 2: no coordinate", "'lon' and 'lat'"]);
     fails("a.csv", b"lon,lat\n1,90\n2,-90\n", &[], 1, &["latitude outside the Web-Mercator world"]);
@@ -101,6 +108,11 @@ fn damaged_files() {
     fails("a.arrow", b"ARROW1 this is no arrow file", &[], 1, &["a.arrow", "damaged"]);
     fails("a.json", b"[{\"lon\":1,\"lat\":2},{\"lon\":1,", &[], 1, &["a.json", "cut off"]);
     fails("a.csv", b"lon,lat,name\n1,2,\"never closed\n3,4,x\n", &[], 1, &["a.csv", "line 2", "--quote none"]);
+    fails("a.json", b"[{\"lon\":1,\"lat\":2},\n{\"lon\":1,\"lat\":2}", &[], 1, &["a.json", "before the ']'", "rows read until there: 2"]);
+    fails("a.json", b"[{\"lon\":1,\"lat\":2}]\n[{\"lon\":1,\"lat\":2}]", &[], 1, &["a.json", "more at line 2", "rows read until there: 1"]);
+    fails("a.geojson", b"{\"type\":\"FeatureCollection\",\"features\":[]}", &[], 1, &["a.geojson holds no JSON object", "nothing to ingest"]);
+    fails("a.json", b"[{\"lon\":1,", &[], 1, &["a.json", "cut off", "rows read until there: 0"]);
+    fails("a.csv", b"lon,lat,name\n1,2\n3,4,x,y\n", &[], 1, &["a.csv has 2 to 4 fields a line", "--delimiter ','"]);
     fails("a.csv", b"\xff\xfel\0o\0n\0", &[], 1, &["UTF-16"]);
     fails("a.csv", b"Just some prose\nand no columns\n", &[], 1, &["a.csv", "--delimiter"]);
 }

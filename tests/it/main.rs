@@ -24,6 +24,7 @@ mod ingest;
 mod invalidation;
 mod needs;
 mod nginx;
+mod nothing_lost;
 mod object_store;
 mod operation;
 mod prewarm;
