@@ -74,7 +74,7 @@ pub fn split<E>(
         let ended = read == 0 || buffer.len() < wanted;
         if !begun {
             let start = first_object(&buffer, layout);
-            buffer[..start].iter().for_each(|&byte| around.enter(byte));
+            buffer[..start].iter().for_each(|&byte| _ = around.enter(byte));
             line += buffer[..start].iter().filter(|&&byte| byte == b'\n').count() as u64;
             buffer.drain(..start);
             begun = true;
@@ -142,16 +142,22 @@ struct Nesting {
 }
 
 impl Nesting {
-    fn enter(&mut self, byte: u8) {
+    /// Goes on by a byte, and answers a comma or a closing bracket that is not within a string.
+    fn enter(&mut self, byte: u8) -> Option<u8> {
         match byte {
             _ if self.escaped => self.escaped = false,
             b'\\' if self.in_string => self.escaped = true,
             b'"' => self.in_string = !self.in_string,
             _ if self.in_string => {}
             b'{' | b'[' => self.depth += 1,
-            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            b'}' | b']' => {
+                self.depth = self.depth.saturating_sub(1);
+                return Some(byte);
+            }
+            b',' => return Some(byte),
             _ => {}
         }
+        None
     }
 }
 
@@ -196,13 +202,13 @@ fn objects(bytes: &[u8], in_array: bool) -> Objects {
 fn value_end(bytes: &[u8]) -> Option<usize> {
     let mut inside = Nesting::default();
     for (place, &byte) in bytes.iter().enumerate() {
-        let outside = inside.depth == 0 && !inside.in_string;
-        if outside && (byte == b',' || (matches!(byte, b'}' | b']') && place > 0)) {
-            return Some(place);
-        }
-        inside.enter(byte);
-        if inside.depth == 0 && !inside.in_string && matches!(byte, b'}' | b']') {
-            return Some(place + 1);
+        let outside = inside.depth == 0;
+        match inside.enter(byte) {
+            Some(_) if inside.depth > 0 => {}
+            Some(b',') => return Some(place),
+            // The bracket of what is around a bare word belongs to that.
+            Some(_) => return Some(if outside && place > 0 { place } else { place + 1 }),
+            None => {}
         }
     }
     None
