@@ -200,8 +200,7 @@ fn area(args: &PrewarmArgs) -> anyhow::Result<Area> {
 }
 
 fn load(text: &str) -> Result<f64, String> {
-    let load = text.parse().ok().filter(|load: &f64| load.is_finite() && *load > 0.0);
-    load.ok_or_else(|| "a load is a number above 0, such as 1.5".to_owned())
+    text.parse().ok().filter(|load: &f64| load.is_finite()).ok_or_else(|| "a load is a number such as 1.5".to_owned())
 }
 
 /// As the flags say; of a list without them, from its smallest to its largest.

@@ -31,6 +31,16 @@ pub(super) fn unchanged(folder: &Path) -> Result<File, DatasetError> {
     Ok(held)
 }
 
+/// Keeps everybody else from changing or uploading a dataset, for as long as the file lives.
+///
+/// # Errors
+/// Somebody is.
+pub(super) fn locked(folder: &Path) -> Result<File, DatasetError> {
+    let lock = File::open(folder).map_err(DatasetError::io("open", folder))?;
+    lock.try_lock().map_err(|error| not_locked(folder, error))?;
+    Ok(lock)
+}
+
 fn not_locked(folder: &Path, error: TryLockError) -> DatasetError {
     match error {
         TryLockError::WouldBlock => DatasetError::Busy(folder.to_owned()),
@@ -54,8 +64,7 @@ impl Change {
     /// No dataset there, or another program is changing it.
     pub fn begin(folder: &Path) -> Result<Change, DatasetError> {
         Manifest::read(folder)?;
-        let lock = File::open(folder).map_err(DatasetError::io("open", folder))?;
-        lock.try_lock().map_err(|error| not_locked(folder, error))?;
+        let lock = locked(folder)?;
         // Read again: what was read without the lock may be of yesterday.
         let manifest = Manifest::read(folder)?;
         remove_unnamed(folder, &manifest)?;

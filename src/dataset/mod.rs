@@ -13,6 +13,7 @@
 //! Row i of `rows.parquet` is point i of `hot.arrow`. Arrow files are uncompressed and memory-mapped. How a dataset that is being
 //! read gets more rows: [change]. This module knows nothing of filters, engines or HTTP.
 
+mod beside;
 mod change;
 pub mod column;
 mod compact;

@@ -1,8 +1,9 @@
 //! Writing a dataset: part by part into a folder beside the target, renamed into place when it is whole.
 //!
-//! A killed ingest leaves only a folder named `.NAME.PID.ingest`, which the next run over the same target removes once that
-//! process is gone.
+//! A killed ingest leaves only a folder beside the target ([`super::beside`]), which the next run over the same target removes.
 
+use super::beside::{Beside, remove_if_there, remove_leftovers};
+use super::change::locked;
 use super::dictionary::{Dictionary, Values};
 use super::manifest::{Coordinates, FORMAT_VERSION, FileInfo, LevelInfo, MANIFEST_FILE, PartInfo};
 use super::part::BLOCK_POINTS;
@@ -51,7 +52,7 @@ pub(super) const PART_FILES: [&str; 5] = ["rows.parquet", "hot.arrow", "cells.ar
 /// Writes one dataset. Dropped before [`DatasetWriter::finish`], it removes what it wrote.
 pub struct DatasetWriter {
     target: PathBuf,
-    folder: PathBuf,
+    beside: Beside,
     replace: Replace,
     parts: Vec<PartInfo>,
     world: Option<(WorldPoint, WorldPoint)>,
@@ -83,17 +84,17 @@ impl DatasetWriter {
             (true, true, Replace::Never) => return Err(DatasetError::Exists(target.to_owned())),
             _ => {}
         }
-        let folder = parent.join(format!(".{}.{}.ingest", file_name_of(target), std::process::id()));
+        let beside = Beside::create(&parent, &file_name_of(target))?;
         for sub in ["parts", "dictionaries"] {
-            let path = folder.join(sub);
+            let path = beside.folder().join(sub);
             fs::create_dir_all(&path).map_err(DatasetError::io("create", &path))?;
         }
-        Ok(DatasetWriter { target: target.to_owned(), folder, replace, parts: Vec::new(), world: None, finished: false })
+        Ok(DatasetWriter { target: target.to_owned(), beside, replace, parts: Vec::new(), world: None, finished: false })
     }
 
     /// The folder being written: spilled runs belong here, under `spill/`, and go with it.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.beside.folder()
     }
 
     /// Bytes of the parts written so far.
@@ -165,8 +166,8 @@ impl DatasetWriter {
         for (i, (column, dictionary)) in description.columns.into_iter().enumerate() {
             if let Some((values, counts)) = dictionary {
                 let name = Dictionary::file_name(ColumnId(i), 0);
-                ipc::write_batch(&self.folder.join(&name), &Dictionary::batch(&values, counts))?;
-                dictionaries.push(file_info(&self.folder, &name)?);
+                ipc::write_batch(&self.folder().join(&name), &Dictionary::batch(&values, counts))?;
+                dictionaries.push(file_info(self.folder(), &name)?);
             }
             columns.push(column);
         }
@@ -191,15 +192,15 @@ impl DatasetWriter {
             parts: std::mem::take(&mut self.parts),
         };
         manifest.data_version = manifest.version_computed();
-        manifest.write(&self.folder.join(MANIFEST_FILE))?;
-        remove_if_there(&self.folder.join("spill"))?;
+        manifest.write(&self.folder().join(MANIFEST_FILE))?;
+        remove_if_there(&self.folder().join("spill"))?;
         self.rename_into_place()?;
         self.finished = true;
         Ok(manifest)
     }
 
     fn part_folder(&self) -> PathBuf {
-        self.folder.join(format!("parts/{:05}", self.parts.len()))
+        self.folder().join(format!("parts/{:05}", self.parts.len()))
     }
 
     /// On the disk before it has its name, and with its name before what it replaces goes: a power failure leaves the former dataset or this.
@@ -209,22 +210,25 @@ impl DatasetWriter {
             fs::rename(from, to).map_err(DatasetError::io("rename to", to))?;
             sync(&parent)
         };
-        sync_all(&self.folder)?;
+        let folder = self.folder();
+        sync_all(folder)?;
         let is_empty = fs::read_dir(&self.target).is_ok_and(|mut entries| entries.next().is_none());
         if !self.target.exists() || is_empty {
-            return rename(&self.folder, &self.target);
+            return rename(folder, &self.target);
         }
         if self.replace == Replace::Never {
             return Err(DatasetError::Exists(self.target.clone()));
         }
+        // Nobody appends to what goes, or uploads it.
+        let _unused = locked(&self.target)?;
         // Readers that have the old files mapped keep them: a rename does not touch bytes.
-        if exchanged(&self.folder, &self.target) {
+        if exchanged(folder, &self.target) {
             sync(&parent)?;
-            return remove_if_there(&self.folder);
+            return remove_if_there(folder);
         }
-        let old = parent.join(format!(".{}.{}.old.ingest", file_name_of(&self.target), std::process::id()));
+        let old = self.beside.for_the_old();
         rename(&self.target, &old)?;
-        rename(&self.folder, &self.target)?;
+        rename(folder, &self.target)?;
         remove_if_there(&old)
     }
 
@@ -250,7 +254,7 @@ impl Drop for DatasetWriter {
     fn drop(&mut self) {
         if !self.finished {
             // Nothing to tell anybody: whatever made us stop has been reported, and the next run tries again.
-            let _ = fs::remove_dir_all(&self.folder);
+            let _ = fs::remove_dir_all(self.folder());
         }
     }
 }
@@ -403,32 +407,4 @@ fn exchanged(new: &Path, old: &Path) -> bool {
     return rustix::fs::renameat_with(rustix::fs::CWD, new, rustix::fs::CWD, old, rustix::fs::RenameFlags::EXCHANGE).is_ok();
     #[cfg(not(target_os = "linux"))]
     return false;
-}
-
-/// Removes `.NAME.PID.ingest` folders whose process is gone. One that was killed between two renames has left the former dataset
-/// there: that is put back.
-fn remove_leftovers(parent: &Path, name: &str) -> Result<(), DatasetError> {
-    let prefix = format!(".{name}.");
-    for entry in fs::read_dir(parent).map_err(DatasetError::io("read", parent))?.flatten() {
-        let file_name = entry.file_name().to_string_lossy().into_owned();
-        let Some(rest) = file_name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".ingest")) else { continue };
-        let Ok(pid) = rest.trim_end_matches(".old").parse::<u32>() else { continue };
-        if pid != std::process::id() && !Path::new(&format!("/proc/{pid}")).exists() {
-            let target = parent.join(name);
-            if rest.ends_with(".old") && !target.exists() {
-                fs::rename(entry.path(), &target).map_err(DatasetError::io("rename to", &target))?;
-                continue;
-            }
-            tracing::info!("removing {}, left by a run that was stopped", entry.path().display());
-            remove_if_there(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn remove_if_there(folder: &Path) -> Result<(), DatasetError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DatasetError::io("remove", folder)(error)),
-        _ => Ok(()),
-    }
 }
