@@ -14,23 +14,18 @@ into a virtual environment under the user's cache folder where it is not there.
 import argparse
 import dataclasses
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE / "peers")]
+from packages import run_with, skip  # noqa: E402
+
 try:
     import numpy
 except ImportError:
-    # Again, with a Python that has it.
-    found = subprocess.run([HERE.parent / "scripts" / "python-with", "numpy", "numpy==2.4.6"], capture_output=True, text=True)
-    if found.returncode != 0:
-        print(f"SKIPPED: numpy cannot be installed: {found.stderr.strip()}")
-        sys.exit(0)
-    os.execv(found.stdout.strip(), [found.stdout.strip(), *sys.argv])
-
-sys.path.insert(0, str(HERE))
+    run_with("numpy", ["numpy==2.4.6"], skip)
+    raise  # it is there now, or nothing runs
 from simulation import layout, paper, replay, trace  # noqa: E402
 
 # As fitted to 40 million generated towers (docs/scale.md).

@@ -62,28 +62,35 @@ class Mix:
 
     def request(self):
         """Method, address, body."""
-        name, dice = self.name, self.random.random()
-        if dice < 0.50:
-            return "GET", f"/{name}/{self.tile()}.png", b""
-        if dice < 0.70:
-            return "GET", f"/{name}/{self.tile()}.png?filter={self.filter()}", b""
-        if dice < 0.78:
-            return "GET", f"/{name}/{self.tile()}@2x.png?how=log&filter={self.filter()}", b""
-        if dice < 0.84:
-            return "GET", f"/{name}/{self.tile()}.npy?by=none", b""
-        if dice < 0.88:
-            return "GET", f"/{name}/histogram?column=range&bins=50&filter={self.filter()}", b""
-        if dice < 0.93:
-            low = self.random.randrange(4000)
-            asked = {"brushes": {"range": [low, low + 1000]}, "columns": ["range", "samples", "radio"], "client": f"c{self.random.randrange(50)}"}
-            return "POST", f"/{name}/crossfilter", json.dumps(asked).encode()
-        if dice < 0.97:
-            return "GET", f"/{name}/points?limit=50&bbox={self.box()}", b""
-        if dice < 0.975:
-            return "GET", f"/{name}/points?format=csv&limit=20000&bbox={self.box()}", b""
-        if dice < 0.985:
-            return "GET", f"/{name}/legend.json?zoom={self.random.randrange(12)}&filter={self.filter()}", b""
-        return "GET", self.random.choice([f"/{name}.json", f"/{name}/stats", "/catalog", "/health", "/"]), b""
+        _, make = self.random.choices(REQUESTS, [weight for weight, _ in REQUESTS])[0]
+        return make(self, f"/{self.name}")
+
+    def crossfilter(self, path):
+        low = self.random.randrange(4000)
+        asked = {"brushes": {"range": [low, low + 1000]}, "columns": ["range", "samples", "radio"], "client": f"c{self.random.randrange(50)}"}
+        return "POST", f"{path}/crossfilter", json.dumps(asked).encode()
+
+    def document(self, path):
+        return get(self.random.choice([f"{path}.json", f"{path}/stats", "/catalog", "/health", "/"]))
+
+
+def get(path):
+    return "GET", path, b""
+
+
+# What a map asks for, in parts of a thousand.
+REQUESTS = [
+    (500, lambda mix, path: get(f"{path}/{mix.tile()}.png")),
+    (200, lambda mix, path: get(f"{path}/{mix.tile()}.png?filter={mix.filter()}")),
+    (80, lambda mix, path: get(f"{path}/{mix.tile()}@2x.png?how=log&filter={mix.filter()}")),
+    (60, lambda mix, path: get(f"{path}/{mix.tile()}.npy?by=none")),
+    (40, lambda mix, path: get(f"{path}/histogram?column=range&bins=50&filter={mix.filter()}")),
+    (50, Mix.crossfilter),
+    (40, lambda mix, path: get(f"{path}/points?limit=50&bbox={mix.box()}")),
+    (5, lambda mix, path: get(f"{path}/points?format=csv&limit=20000&bbox={mix.box()}")),
+    (10, lambda mix, path: get(f"{path}/legend.json?zoom={mix.random.randrange(12)}&filter={mix.filter()}")),
+    (15, Mix.document),
+]
 
 
 class Stale(Exception):
