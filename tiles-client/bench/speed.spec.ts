@@ -7,6 +7,12 @@ import { ScriptClock } from "./script.js";
 /** Drags, settled steps and recolourings that are measured; BENCH_ROUNDS=4 on a busy machine. */
 const ROUNDS = Number(process.env["BENCH_ROUNDS"] ?? 16);
 
+/** Another build of `dist`, whose drags are measured in turns with this one's: a machine that others use is never the same twice. */
+const BEFORE = process.env["BENCH_BEFORE"];
+
+/** Turns of each build. */
+const TURNS = 2;
+
 /** Pointer moves of a drag, one for each frame. */
 const MOVES = 20;
 
@@ -16,12 +22,14 @@ const SIZE = { width: 800, height: 600 };
 test("script time of a brush, of colours and of a tile", async ({ dashboard, stats }) => {
   const { page } = dashboard;
   await page.setViewportSize(SIZE);
-  // This checkout's page, whichever build of the server answers.
+  // This checkout's page, or the one that it is compared with, whichever build of the server answers.
+  let dist = join(import.meta.dirname, "../dist");
   await page.route(({ pathname }) => pathname === "/" || pathname.startsWith("/ui/"), (route) => {
     const { pathname } = new URL(route.request().url());
-    return route.fulfill({ path: join(import.meta.dirname, "../dist", pathname === "/" ? "index.html" : pathname.slice("/ui/".length)) });
+    return route.fulfill({ path: join(dist, pathname === "/" ? "index.html" : pathname.slice("/ui/".length)) });
   });
-  await dashboard.open("#d=towers&at=3/48/10&markers=0&how=log");
+  const view = "#d=towers&at=3/48/10&markers=0&how=log";
+  await dashboard.open(view);
   const clock = await ScriptClock.of(page);
   const tiles = await page.evaluate(() => {
     const map = window.pointillist?.map as { coveringTiles(options: { tileSize: number }): unknown[] };
@@ -30,8 +38,26 @@ test("script time of a brush, of colours and of a tile", async ({ dashboard, sta
   console.log(`\n${stats.rows.toLocaleString("en-GB")} points, ${stats.categories.length} categories, ${SIZE.width} x ${SIZE.height}, ${tiles} tiles in view; script, milliseconds`);
   console.log(`${"".padEnd(66)} ${"median".padStart(8)} ${"p95".padStart(8)} ${"n".padStart(4)}`);
 
-  const drag = await drags(dashboard, clock);
+  const drag: number[] = [];
+  const former: number[] = [];
+  for (let turn = 0; turn < (BEFORE === undefined ? 1 : TURNS); turn++) {
+    if (BEFORE !== undefined) {
+      const own = dist;
+      dist = BEFORE;
+      await dashboard.page.goto("about:blank");
+      await dashboard.open(view);
+      former.push(...(await drags(dashboard, clock)));
+      dist = own;
+      await dashboard.page.goto("about:blank");
+      await dashboard.open(view);
+    }
+    drag.push(...(await drags(dashboard, clock)));
+  }
   tell("brush update: a drag until all is up to date, by its moves", drag.map((ms) => ms / MOVES));
+  if (BEFORE !== undefined) {
+    tell("the same with the other build", former.map((ms) => ms / MOVES));
+    console.log(`${"the median, by the other build's".padEnd(66)} ${(median(drag) / median(former)).toFixed(2).padStart(8)}`);
+  }
   const steps = await settledSteps(dashboard, clock);
   tell(`one step of a brush and a rest: histograms, all ${tiles} tiles anew`, steps);
   const colours = await recolourings(dashboard, clock);
@@ -43,6 +69,10 @@ function tell(what: string, samples: readonly number[]): void {
   const sorted = [...samples].sort((a, b) => a - b);
   const at = (share: number): string => (sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN).toFixed(2).padStart(8);
   console.log(`${what.padEnd(66)} ${at(0.5)} ${at(0.95)} ${String(samples.length).padStart(4)}`);
+}
+
+function median(samples: readonly number[]): number {
+  return [...samples].sort((a, b) => a - b)[Math.floor(samples.length / 2)] ?? Number.NaN;
 }
 
 /** Until two frames have been drawn and nothing is on its way. Waits in the page: asking from outside would be script too. */

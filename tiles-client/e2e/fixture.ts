@@ -1,6 +1,7 @@
 /** A page that fails its test on any console error, page error or request to another origin, and some ways to use it. */
 
-import { expect, test as base, type Page } from "@playwright/test";
+import { resolve } from "node:path";
+import { expect, test as base, type Page, type Request } from "@playwright/test";
 import { PNG } from "pngjs";
 import { Client, type Dataset, type Stats } from "../src/core/index.js";
 
@@ -14,7 +15,7 @@ export const url = (): string => {
 
 export interface Dashboard {
   readonly page: Page;
-  /** Requests since the page opened, newest last: method and path. Listening for changes of the data is not among them. */
+  /** Requests since the page opened, newest last: method and path. The one that listens for changes of the data, and is never more than one, is not among them. */
   readonly requests: string[];
   /** Console messages that a test expects, such as the browser's own about a failed request. */
   readonly expectErrors: RegExp[];
@@ -34,6 +35,10 @@ export const test = base.extend<{ dashboard: Dashboard; dataset: Dataset; stats:
     const requests: string[] = [];
     const expectErrors: RegExp[] = [];
     const origins = [url()];
+    const listening = new Set<Request>();
+    // A folder with a build of the pages, in place of those in the server's binary.
+    const built = process.env["POINTILLIST_UI"];
+    if (built !== undefined) await page.route(({ pathname }) => pathname.startsWith("/ui/"), (route) => route.fulfill({ path: resolve(built, new URL(route.request().url()).pathname.slice("/ui/".length)) }));
     page.on("console", (message) => {
       if (message.type() === "error") problems.push(`console: ${message.text()}`);
     });
@@ -42,8 +47,12 @@ export const test = base.extend<{ dashboard: Dashboard; dataset: Dataset; stats:
       const address = request.url();
       if (address.startsWith("data:") || address.startsWith("blob:")) return;
       if (!origins.some((origin) => address.startsWith(`${origin}/`))) problems.push(`foreign request: ${address}`);
-      if (!new URL(address).pathname.endsWith("/events")) requests.push(`${request.method()} ${address.startsWith(url()) ? address.slice(url().length) : address}`);
+      // What a page listened for ends with it.
+      if (request.isNavigationRequest() && request.frame() === page.mainFrame()) listening.clear();
+      if (/^\/[^/]+\/events$/.test(new URL(address).pathname)) listening.add(request);
+      else requests.push(`${request.method()} ${address.startsWith(url()) ? address.slice(url().length) : address}`);
     });
+    for (const end of ["requestfinished", "requestfailed"] as const) page.on(end as "requestfinished", (request) => listening.delete(request));
     const idle = async (): Promise<void> => {
       await page.waitForFunction(() => window.pointillist?.idle === true);
     };
@@ -57,6 +66,7 @@ export const test = base.extend<{ dashboard: Dashboard; dataset: Dataset; stats:
         await page.goto(`${url()}/${hash}`);
         await idle();
         await page.waitForFunction(() => (window.pointillist?.map as { loaded(): boolean } | undefined)?.loaded() === true);
+        await expect.poll(() => listening.size, { message: "requests that listen for changes" }).toBe(1);
       },
       async selected() {
         return Number((await page.getByTestId("selected").innerText()).replaceAll(",", ""));
@@ -65,6 +75,7 @@ export const test = base.extend<{ dashboard: Dashboard; dataset: Dataset; stats:
         return PNG.sync.read(await page.screenshot());
       },
     });
+    await expect.poll(() => listening.size, { message: "requests that listen for changes" }).toBeLessThanOrEqual(1);
     expect(problems.filter((problem) => !expectErrors.some((expected) => expected.test(problem)))).toEqual([]);
   },
 });

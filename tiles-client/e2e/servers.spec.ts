@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "../src/core/index.js";
 import { expect, rgbAt, screenOf, test, type Dashboard } from "./fixture.js";
-import { pointillist, serve, type Server } from "./serving.js";
+import { newKey, pointillist, serve, type Server } from "./serving.js";
 
 let folder = "";
 const servers: Server[] = [];
@@ -48,8 +48,8 @@ const total = async ({ page }: Dashboard): Promise<string> => page.getByTestId("
 test("a server that wants a key gets the page's with every request, and no link shows it that did not", async ({ dashboard }) => {
   const { page } = dashboard;
   dataset("secret", around(2.3, 48.8, 800, "a") + around(-3.7, 40.4, 400, "b"));
-  const [, key = "", hash = ""] = /key:\s+(\S+)\s+sha256:\s+(\S+)/.exec(pointillist(folder, "config", "key")) ?? [];
-  writeFileSync(join(folder, "keys.yaml"), `access:\n  anonymous: none\n  keys:\n    - {name: reader, sha256: ${hash}}\n`);
+  const { key, line } = newKey(folder, "reader");
+  writeFileSync(join(folder, "keys.yaml"), `access:\n  anonymous: none\n  keys:\n${line}`);
   const server = await started("secret", "--config", "keys.yaml");
 
   // Without it, the page says what to do.
@@ -179,11 +179,8 @@ test("under a path of its own everything is asked for there: map, histograms, ch
 test("a dataset that is stuck is restarted by an admin, from beside its failure, and by nobody else", async ({ dashboard }) => {
   const { page } = dashboard;
   dataset("stuck", around(2.3, 48.8, 800, "a") + around(-3.7, 40.4, 400, "b"));
-  const keys = ["reader", "operator"].map((name) => {
-    const [, key = "", hash = ""] = /key:\s+(\S+)\s+sha256:\s+(\S+)/.exec(pointillist(folder, "config", "key")) ?? [];
-    return { key, line: `    - {name: ${name}, sha256: ${hash}${name === "operator" ? ", role: admin" : ""}}\n` };
-  });
-  const [reader, operator] = keys.map(({ key }) => key);
+  const keys = [newKey(folder, "reader"), newKey(folder, "operator", "admin")] as const;
+  const [reader, operator] = [keys[0].key, keys[1].key];
   writeFileSync(join(folder, "admin.yaml"), `access:\n  anonymous: none\n  keys:\n${keys.map(({ line }) => line).join("")}`);
   const server = await started("stuck", "--config", "admin.yaml", "--admin-listen", "127.0.0.1:0");
   await expect.poll(() => server.said()).toMatch(/admin on \S+\n/);

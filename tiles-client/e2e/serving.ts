@@ -31,6 +31,14 @@ export function pointillist(folder: string, ...args: string[]): string {
   return execFileSync(findBinary(), args, { cwd: folder, stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" });
 }
 
+/** A new API key, and the line of an `access.keys` list that lets it in. */
+export function newKey(folder: string, name: string, role: "read" | "admin" = "read"): { readonly key: string; readonly line: string } {
+  const printed = pointillist(folder, "config", "key");
+  const [, key, hash] = /key:\s+(\S+)\s+sha256:\s+(\S+)/.exec(printed) ?? [];
+  if (!key || !hash) throw new Error(`config key printed no key with its hash:\n${printed}`);
+  return { key, line: `    - {name: ${name}, sha256: ${hash}, role: ${role}}\n` };
+}
+
 /** Serves on a free port of this machine. */
 export async function serve(folder: string, ...args: string[]): Promise<Server> {
   const server = spawn(findBinary(), ["serve", ...args, "--listen", "127.0.0.1:0", "--backend", "cpu"], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });

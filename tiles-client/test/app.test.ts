@@ -95,9 +95,10 @@ describe("tile set", () => {
     dataset.countTile = (id, query, signal) => wait(`${id.z}/${id.x}/${id.y}?${query?.filter ?? ""}`, new CountTile(id, [1, 1, 1], new Uint16Array([7])), signal as AbortSignal);
     dataset.legend = (query, signal) => wait(`legend ${query.zoom}?${query.filter ?? ""}`, { zoom: query.zoom, how: "log", categories: [], stops: [], distribution: { counts: [7], pixels: [1] } }, signal as AbortSignal);
     const errors: unknown[] = [];
-    const tiles = new TileSet(dataset, "1", { onChange: () => undefined, onProgress: () => undefined, onError: (error) => errors.push(error) });
+    let drawings = 0;
+    const tiles = new TileSet(dataset, "1", { onChange: () => (drawings += 1), onProgress: () => undefined, onError: (error) => errors.push(error) });
     const wanted = Array.from({ length: 9 }, (_, k) => ({ id: { z: 4, x: k % 3, y: Math.floor(k / 3) }, wrap: 0 }));
-    return { tiles, asked, wanted, errors, dataset };
+    return { tiles, asked, wanted, errors, dataset, drawings: () => drawings };
   }
 
   it("asks for four things at a time, legend first, and for the rest as answers come", async () => {
@@ -134,6 +135,33 @@ describe("tile set", () => {
     await turns();
     expect(tiles.idle).toBe(true);
     expect(errors).toEqual([]);
+  });
+
+  it("draws a new filter's first tiles together: after a moment, or when the last has come", async () => {
+    vi.useFakeTimers();
+    const { tiles, asked, wanted, drawings } = setUp();
+    const answered = async (from: number, to?: number): Promise<void> => {
+      asked.slice(from, to).forEach(({ answer }) => answer());
+      await vi.advanceTimersByTimeAsync(1);
+    };
+    tiles.want(wanted.slice(0, 2));
+    await answered(0);
+    await vi.advanceTimersByTimeAsync(1000);
+    tiles.filter("a");
+    const before = drawings();
+    await answered(3, 5);
+    expect(drawings() - before, "a legend and a tile, one more to come").toBe(0);
+    await vi.advanceTimersByTimeAsync(50);
+    expect(drawings() - before, "after a moment").toBe(1);
+    await answered(5);
+    expect(drawings() - before, "the last").toBe(2);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect([drawings() - before, tiles.idle]).toEqual([2, true]);
+    tiles.filter("b");
+    await answered(6);
+    expect(drawings() - before, "all of them at once").toBe(3);
+    expect(tiles.idle).toBe(true);
+    vi.useRealTimers();
   });
 
   it("shows an estimate of colours at once, and the exact ones when they are there", async () => {
@@ -177,6 +205,30 @@ describe("tile set", () => {
     expect(tiles.shading(4)).not.toBe(before);
     tiles.spread(0);
     expect([tiles.shading(4), spreads.length]).toEqual([before, 2]);
+  });
+
+  it("asks for no tile under a filter that has no points without one", async () => {
+    const { tiles, asked, wanted } = setUp();
+    const { countTile } = tiles.dataset;
+    tiles.dataset.countTile = async (id, query, signal) => {
+      const tile = await countTile.call(tiles.dataset, id, query, signal);
+      return id.x === 1 ? new CountTile(id, [1, 1, 1], new Uint16Array([0])) : tile;
+    };
+    tiles.want(wanted.slice(0, 3));
+    asked.forEach(({ answer }) => answer());
+    await turns();
+    tiles.filter("a");
+    expect(asked.slice(4).map(({ what }) => what)).toEqual(["legend 4?a", "4/0/0?a", "4/2/0?a"]);
+    expect(tiles.counts({ z: 4, x: 1, y: 0 })?.countsAt(0, 0)).toEqual([0]);
+    expect(tiles.counts({ z: 4, x: 0, y: 0 }), "not the unfiltered counts").toBeUndefined();
+    asked.forEach(({ answer }) => answer());
+    await turns();
+    expect(tiles.idle).toBe(true);
+    // More points have come: it is not known to be empty any longer.
+    tiles.filter("");
+    await turns();
+    tiles.changed("2", ({ x }) => x === 1);
+    expect(asked.slice(7).map(({ what }) => what)).toEqual(["legend 4?", "4/1/0?"]);
   });
 
   it("draws a part of the parent while a tile is awaited", async () => {

@@ -3,7 +3,7 @@
  * or half a world away would make everything else a dot. Decided from counts that the server has anyway.
  */
 
-import { latFromY, lonFromX, xFromLon, yFromLat, type Bounds, type CountTile, type Dataset, type Stats } from "../core/index.js";
+import { latFromY, lonFromX, tileAt, xFromLon, yFromLat, type Bounds, type CountTile, type Dataset, type Stats } from "../core/index.js";
 
 /** Share of the points that the first view holds. */
 const KEPT = 0.99;
@@ -20,14 +20,14 @@ const TILES_SIDE = 2;
 const PIXELS = 256;
 
 /** In pixels of a grid, ends included. */
-export interface Box {
+interface Box {
   readonly left: number;
   readonly top: number;
   readonly right: number;
   readonly bottom: number;
 }
 
-export interface Grid {
+interface Grid {
   readonly width: number;
   readonly height: number;
   /** Points per pixel, row by row, row 0 north. */
@@ -113,8 +113,4 @@ export function denseBox({ width, height, counts }: Grid, zero: { readonly i: nu
 /** The longer side of a box, as a share of the world. */
 function extent([west, south, east, north]: Bounds): number {
   return Math.max(xFromLon(east) - xFromLon(west), yFromLat(south) - yFromLat(north));
-}
-
-function tileAt(share: number, zoom: number): number {
-  return Math.min(2 ** zoom - 1, Math.floor(share * 2 ** zoom));
 }

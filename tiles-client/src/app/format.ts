@@ -50,7 +50,7 @@ export function duration(ms: number): string {
 const DAY_MS = 86_400_000;
 
 /** As fine as the span on display needs it. */
-export function time(ms: number, spanMs: number): string {
+function time(ms: number, spanMs: number): string {
   if (!Number.isFinite(ms)) return "";
   const iso = new Date(ms).toISOString();
   if (spanMs > 3 * 365 * DAY_MS) return iso.slice(0, 7);

@@ -14,13 +14,13 @@ import type { TileSet, Wanted } from "./tileset.js";
 // After a bundler MapLibre cannot find its worker by itself, and land would silently be missing.
 maplibregl.setWorkerUrl(workerUrl);
 
-export interface Insets {
+interface Insets {
   readonly left: number;
   readonly top: number;
   readonly bottom: number;
 }
 
-export interface MapEvents {
+interface MapEvents {
   readonly onMove: (view: { bounds: Bounds; zoom: number }, camera: Camera) => void;
   readonly onHover: (at: { x: number; y: number; tile: TileId; pixel: readonly [number, number]; row: Row | null } | null) => void;
   readonly onClick: (tile: TileId, pixel: readonly [number, number]) => void;

@@ -12,7 +12,7 @@ const ROWS_MAX = 100;
 const ROWS_NAMED = 3;
 const REST_MS = 250;
 
-export interface Hovered {
+interface Hovered {
   readonly x: number;
   readonly y: number;
   readonly tile: TileId;

@@ -77,7 +77,7 @@ export interface Hover {
   readonly rows?: readonly Row[];
 }
 
-export interface RowList {
+interface RowList {
   readonly tile: TileId;
   readonly pixel: readonly [number, number];
   readonly total: number;
@@ -139,7 +139,7 @@ export const notice = signal("");
 /** Said to screen readers, politely. */
 export const announcement = signal("");
 
-export const byColumn = computed<Column | undefined>(() => stats.value?.columns.find(({ name }) => name === stats.value?.by));
+const byColumn = computed<Column | undefined>(() => stats.value?.columns.find(({ name }) => name === stats.value?.by));
 
 /** Per plane: does it count? */
 export const visiblePlanes = computed<readonly boolean[]>(() => {

@@ -28,6 +28,9 @@ const REQUESTS_MAX = 4;
 /** A filter's tiles may take this long before a newer filter, still being dragged, aborts them. */
 const PATIENCE_MS = 200;
 
+/** So long a new filter's first tiles wait for the others: two frames. One drawing then shows most of them, instead of a patchwork in each frame. */
+const GATHER_MS = 33;
+
 /** Zoom levels to look up and down for something to draw while a tile is awaited. */
 const FALLBACK_LEVELS = 4;
 
@@ -38,7 +41,7 @@ const PREVIEW_MS = 2100;
 const REACH = 4;
 
 /** What the tiles count, or measure. */
-export interface Subject {
+interface Subject {
   /** The column that makes the planes; null for the dataset's own, `none` for totals. */
   readonly by: string | null;
   /** What pixels show instead of counts. */
@@ -53,7 +56,7 @@ export interface Wanted {
   readonly wrap: number;
 }
 
-export interface TileSetEvents {
+interface TileSetEvents {
   readonly onChange: () => void;
   readonly onProgress: (done: number, all: number) => void;
   readonly onError: (error: unknown) => void;
@@ -74,6 +77,7 @@ export class TileSet {
   #nextFilter: { filter: string; timer: ReturnType<typeof setTimeout> } | null = null;
   #generation = new AbortController();
   #running = new Set<string>();
+  #gathering: ReturnType<typeof setTimeout> | null = null;
   #failed = new Set<string>();
   /** Whether the colours on screen are an estimate. */
   #refining = false;
@@ -138,7 +142,7 @@ export class TileSet {
     this.#refining = false;
     this.#pump();
     // Where nothing of it has come yet, the screen stays as it is: drawing it anew would cost a frame.
-    const isHere = ({ id }: Wanted): boolean => this.#cache.peek(this.#tileKey(id, this.#filter)) !== undefined;
+    const isHere = ({ id }: Wanted): boolean => this.counts(id) !== undefined;
     if (this.#distributions.has(this.#distributionKey(this.#zoom, this.#filter)) || this.#wanted.some(isHere)) this.events.onChange();
   }
 
@@ -173,15 +177,18 @@ export class TileSet {
   /** What to draw now. */
   *placed(): Iterable<Placed> {
     for (const { id, wrap } of this.#wanted) {
-      const counts = this.#cache.peek(this.#tileKey(id, this.#filter)) ?? this.#latest.get(place(id));
+      const counts = this.#known(id);
       if (counts) yield { counts, at: id, wrap };
       else yield* this.#instead(id, wrap);
     }
   }
 
-  /** The current filter's counts of a tile, if they have come. */
+  /** The current filter's counts of a tile, if they have come. Where there are no points, there are none under any filter: nobody has to be asked. */
   counts(id: TileId): CountTile | undefined {
-    return this.#cache.peek(this.#tileKey(id, this.#filter));
+    const counts = this.#cache.peek(this.#tileKey(id, this.#filter));
+    if (counts || this.#filter === "") return counts;
+    const all = this.#cache.peek(this.#tileKey(id, ""));
+    return all?.empty ? all : undefined;
   }
 
   /** The pixel with points nearest to one, within a few pixels of the same tile: a finger is wider than a pixel. */
@@ -209,6 +216,7 @@ export class TileSet {
     this.#generation.abort();
     if (this.#nextFilter) clearTimeout(this.#nextFilter.timer);
     this.#nextFilter = null;
+    this.#stopGathering();
     this.#cache.clear();
   }
 
@@ -230,11 +238,11 @@ export class TileSet {
   }
 
   #known(id: TileId): CountTile | undefined {
-    return this.#cache.peek(this.#tileKey(id, this.#filter)) ?? this.#latest.get(place(id));
+    return this.counts(id) ?? this.#latest.get(place(id));
   }
 
   #pump(): void {
-    const missing = this.#wanted.filter(({ id }) => !this.#cache.peek(this.#tileKey(id, this.#filter)));
+    const missing = this.#wanted.filter(({ id }) => !this.counts(id));
     const places = new Set(missing.map(({ id }) => place(id)));
     const all = new Set(this.#wanted.map(({ id }) => place(id))).size;
     // Colours that are an estimate count as one more thing to come.
@@ -306,21 +314,37 @@ export class TileSet {
     const { signal } = this.#generation;
     job(signal)
       .then(
-        () => {
-          if (!signal.aborted) this.events.onChange();
-        },
+        () => true,
         (error: unknown) => {
-          if (isAbort(error)) return;
+          if (isAbort(error)) return false;
           // Asked for again with the next view or filter, not in a loop.
           this.#failed.add(key);
           this.events.onError(error);
+          return false;
         },
       )
-      .finally(() => {
+      .then((hasCome) => {
         if (signal.aborted) return;
         this.#running.delete(key);
         this.#pump();
+        if (hasCome) this.#arrived();
       });
+  }
+
+  /** Something has come. The last of what was asked for, and whatever comes later than the first, is drawn at once. */
+  #arrived(): void {
+    const wait = GATHER_MS - (performance.now() - this.#since);
+    const draw = (): void => {
+      this.#stopGathering();
+      this.events.onChange();
+    };
+    if (this.#running.size === 0 || wait <= 0) draw();
+    else this.#gathering ??= setTimeout(draw, wait);
+  }
+
+  #stopGathering(): void {
+    if (this.#gathering !== null) clearTimeout(this.#gathering);
+    this.#gathering = null;
   }
 
   #remember(id: TileId, tile: CountTile): void {

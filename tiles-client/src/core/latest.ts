@@ -7,7 +7,7 @@
 import { isAbort } from "./problem.js";
 
 /** A running job is aborted for a newer wish once it has run this long; before that, its answer is worth having. */
-export const PATIENCE_MS = 300;
+const PATIENCE_MS = 300;
 
 export class Latest<Wish, Answer> {
   #running: { controller: AbortController; since: number } | null = null;

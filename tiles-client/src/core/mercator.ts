@@ -31,6 +31,11 @@ export function latFromY(y: number): number {
   return (Math.atan(Math.sinh((0.5 - y) * 2 * Math.PI)) * 180) / Math.PI;
 }
 
+/** Column of the tile that holds an x in [0, 1] at a zoom, or row for a y; the world's far edge belongs to the last one. */
+export function tileAt(share: number, zoom: number): number {
+  return Math.min(2 ** zoom - 1, Math.floor(share * 2 ** zoom));
+}
+
 /** Bounds of a tile in degrees. */
 export function tileBounds({ z, x, y }: TileId): Bounds {
   const n = 2 ** z;

@@ -54,8 +54,10 @@ export class CountTile {
   }
 }
 
-/** A plain loop: `some` with a callback takes ten times as long on half a megabyte, for every tile that comes. */
+/** A plain loop, over two narrow counts at a time where they lie so: `some` with a callback takes ten times as long on half a megabyte, for every tile that comes. */
 function isZero(data: Uint16Array | Uint32Array): boolean {
-  for (let k = 0; k < data.length; k++) if (data[k] !== 0) return false;
+  const { buffer, byteOffset, byteLength } = data;
+  const words = byteOffset % 4 === 0 && byteLength % 4 === 0 ? new Uint32Array(buffer, byteOffset, byteLength / 4) : data;
+  for (let k = 0; k < words.length; k++) if (words[k] !== 0) return false;
   return true;
 }

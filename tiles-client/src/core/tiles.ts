@@ -6,7 +6,7 @@
 import type { CountTile } from "./tile.js";
 
 /** 96 MiB: about 150 dense u16 tiles of five categories, or four screens of them. */
-export const BUDGET_BYTES = 96 * 1024 * 1024;
+const BUDGET_BYTES = 96 * 1024 * 1024;
 
 interface Pending {
   readonly promise: Promise<CountTile>;

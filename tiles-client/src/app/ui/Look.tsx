@@ -29,6 +29,8 @@ export function LookControls({ controller }: { controller: Controller }) {
   const hasCategories = stats?.by != null;
   const { value: measure } = state.measure;
   const measurable = (stats?.columns ?? []).filter((column) => isMeasurable(column, measure?.agg));
+  // Charts stand in the order in which columns tell something: the mean of an identifier says nothing.
+  const telling = state.charts.value.find(({ column }) => column.type !== "timestamp" && measurable.some(({ name }) => name === column.name))?.column ?? measurable[0];
   const choose = (name: string, wish: string | undefined): void => {
     const agg = AGGREGATES.find((known) => known === name);
     const columns = (stats?.columns ?? []).filter((column) => isMeasurable(column, agg));
@@ -52,7 +54,7 @@ export function LookControls({ controller }: { controller: Controller }) {
           <div class="choice">
             <span id="show-label">A pixel shows</span>
             <div class="pair">
-              <select class="select" aria-labelledby="show-label" value={measure?.agg ?? "count"} onChange={(event) => choose(event.currentTarget.value, measure?.column ?? measurable[0]?.name)}>
+              <select class="select" aria-labelledby="show-label" value={measure?.agg ?? "count"} onChange={(event) => choose(event.currentTarget.value, measure?.column ?? telling?.name)}>
                 <option value="count">number of points</option>
                 {measurable.length > 0 && AGGREGATES.map((agg) => <option key={agg} value={agg}>{agg} of</option>)}
               </select>

@@ -1,8 +1,10 @@
 /** What floats over the map: tools, the progress line, the count under the cursor, problems. */
 
-import { useEffect } from "preact/hooks";
+import { useSignalEffect } from "@preact/signals";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { Row, Stats } from "../../core/index.js";
 import type { Controller } from "../controller.js";
+import { everyFrame } from "../frames.js";
 import { cell, count, number, timeFull, title } from "../format.js";
 import { tellingCells } from "../rows.js";
 import * as state from "../state.js";
@@ -27,10 +29,25 @@ export function Tools({ controller }: { controller: Controller }) {
   );
 }
 
+/** Written to the element itself, once a frame: every tile of a drag changes it. */
 export function Progress() {
-  const [done, all] = [state.tilesDone.value, state.tilesAll.value];
-  const busy = done < all || state.asking.value;
-  return <div class={`progress${busy ? " is-busy" : ""}`} role="progressbar" aria-label="Loading tiles" aria-valuemin={0} aria-valuemax={all} aria-valuenow={done} style={{ "--done": all > 0 ? Math.max(0.05, done / all) : 1 }} />;
+  const line = useRef<HTMLDivElement>(null);
+  const [show, drop] = useMemo(
+    () =>
+      everyFrame(({ done, all, busy }: { done: number; all: number; busy: boolean }) => {
+        line.current?.classList.toggle("is-busy", busy);
+        line.current?.setAttribute("aria-valuemax", String(all));
+        line.current?.setAttribute("aria-valuenow", String(done));
+        line.current?.style.setProperty("--done", String(all > 0 ? Math.max(0.05, done / all) : 1));
+      }),
+    [],
+  );
+  useEffect(() => drop, []);
+  useSignalEffect(() => {
+    const [done, all] = [state.tilesDone.value, state.tilesAll.value];
+    show({ done, all, busy: done < all || state.asking.value });
+  });
+  return <div ref={line} class="progress" role="progressbar" aria-label="Loading tiles" aria-valuemin={0} />;
 }
 
 /** Categories named in the tooltip. */

@@ -100,7 +100,7 @@ function Summary({ controller }: { controller: Controller }) {
       <div class="total" data-testid="selected">{selected === null ? "…" : count(selected)}</div>
       <div class="muted">
         {state.isFiltered.value ? "points selected in view" : "points in view"} · {selected === null ? "" : `${percent(selected, stats.rows)} of ${compact(stats.rows)}`}
-        {state.answeredMs.value !== null && <span title="From the question to the answer, over the network"> · {duration(state.answeredMs.value)}</span>}
+        {state.answeredMs.value !== null && <span class="answered" title="From the question to the answer, over the network"> · {duration(state.answeredMs.value)}</span>}
       </div>
       {empty && (
         <div class="empty" role="status">

@@ -4,12 +4,13 @@
  */
 
 import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { RangeBrush } from "../../core/index.js";
 import type { Controller } from "../controller.js";
 import { binLabel, columnValue, count, position, title, valueAt } from "../format.js";
+import { everyFrame } from "../frames.js";
 import * as state from "../state.js";
-import { axisOf, drawBars, inkOf, isAxisOf, rangeBins, suggestsLog, watchSize, type Axis, type CanvasSize } from "./bars.js";
+import { axisOf, drawBars, inkOf, isAxisOf, rangeBins, suggestsLog, watchSight, watchSize, type Axis, type BarsInput, type CanvasSize } from "./bars.js";
 import { Card } from "./Card.js";
 import { Player } from "./Player.js";
 import { ticksOf } from "./ticks.js";
@@ -56,17 +57,23 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
   const canvas = useRef<HTMLCanvasElement>(null);
   const size = useSignal<CanvasSize>({ width: 0, height: 0, ratio: 1 });
   useEffect(() => watchSize(canvas.current, (now) => (size.value = now)), []);
+  const [draw, drop] = useMemo(() => everyFrame((input: BarsInput) => canvas.current && drawBars(canvas.current, size.peek(), inkOf(state.theme.peek()), input)), []);
+  useEffect(() => drop, []);
+  const isSeen = useSignal(true);
+  useEffect(() => watchSight(canvas.current, (now) => (isSeen.value = now)), []);
   useSignalEffect(() => {
+    if (!isSeen.value) return;
+    // A change of either is drawn anew, too.
+    void [size.value, state.theme.value];
     const chosen = state.selection.value.brushes[column.name];
-    const input = {
+    draw({
       bins: shown.value,
       ghosts: rangeBins(state.ghosts.value[column.name]),
       visible: state.visiblePlanes.value,
       logCounts: logCounts.value,
       brush: chosen?.kind === "range" ? sharesOf(chosen, axisNow.value) : null,
       hoverBin: hoverBin.value,
-    };
-    if (canvas.current) drawBars(canvas.current, size.value, inkOf(state.theme.value), input);
+    });
   });
 
   const share = (event: PointerEvent): number => {
@@ -148,6 +155,19 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
       : "";
 
   const numeric = column.type !== "timestamp";
+  // The same markup as long as the axis is the same: a drag changes none of it.
+  const ticks = useMemo(
+    () => (
+      <div class="axis" aria-hidden="true">
+        {ticksOf(axis, column, chart.scale).map(({ at, label }) => (
+          <span key={label} class={at < 0.06 ? "is-first" : at > 0.94 ? "is-last" : ""} style={{ left: `${100 * at}%` }}>
+            {label}
+          </span>
+        ))}
+      </div>
+    ),
+    [axis, column, chart.scale],
+  );
   return (
     <Card
       title={name}
@@ -207,13 +227,7 @@ export function RangeChart({ chart, controller }: { chart: state.Chart; controll
           })}
         </div>
       </div>
-      <div class="axis" aria-hidden="true">
-        {ticksOf(axis, column, chart.scale).map(({ at, label }) => (
-          <span key={label} class={at < 0.06 ? "is-first" : at > 0.94 ? "is-last" : ""} style={{ left: `${100 * at}%` }}>
-            {label}
-          </span>
-        ))}
-      </div>
+      {ticks}
       {column.type === "timestamp" && axis.bins.length > 0 && (given !== undefined || state.playing.value === column.name) && <Player column={column} axis={axis} brush={brush} controller={controller} />}
     </Card>
   );

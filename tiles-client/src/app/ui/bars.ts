@@ -97,8 +97,16 @@ export function watchSize(element: HTMLElement | null, tell: (size: CanvasSize) 
   return () => observer.disconnect();
 }
 
+/** Tells whether an element is in sight, now and whenever that changes: what is scrolled away need not be drawn. */
+export function watchSight(element: HTMLElement | null, tell: (isSeen: boolean) => void): () => void {
+  if (!element) return () => undefined;
+  const observer = new IntersectionObserver((entries) => tell(entries[entries.length - 1]?.isIntersecting ?? true));
+  observer.observe(element);
+  return () => observer.disconnect();
+}
+
 /** Colours and type of a theme. */
-export interface Ink {
+interface Ink {
   readonly ghost: string;
   readonly bar: string;
   readonly off: string;
@@ -146,8 +154,9 @@ export function drawBars(canvas: HTMLCanvasElement, { width, height, ratio }: Ca
     context.fillStyle = colour;
     context.fillRect(k * step, height - tall, step - gap, tall);
   };
+  // Colour by colour: to change it is dearer than a bar.
+  for (let k = 0; k < bins.length; k++) bar(k, before[k] ?? 0, 1, ink.ghost);
   for (let k = 0; k < bins.length; k++) {
-    bar(k, before[k] ?? 0, 1, ink.ghost);
     const middle = (k + 0.5) / bins.length;
     const inside = !brush || (middle >= brush[0] && middle <= brush[1]);
     bar(k, counts[k] ?? 0, zoom, k === hoverBin ? ink.hover : inside ? ink.bar : ink.off);

@@ -4,7 +4,7 @@ import type { Column } from "../../core/index.js";
 import { compact } from "../format.js";
 import type { Axis } from "./bars.js";
 
-export interface Tick {
+interface Tick {
   /** 0-1 along the axis. */
   readonly at: number;
   readonly label: string;
