@@ -49,7 +49,7 @@ export const test = base.extend<{ dashboard: Dashboard; dataset: Dataset; stats:
       if (!origins.some((origin) => address.startsWith(`${origin}/`))) problems.push(`foreign request: ${address}`);
       // What a page listened for ends with it.
       if (request.isNavigationRequest() && request.frame() === page.mainFrame()) listening.clear();
-      if (/^\/[^/]+\/events$/.test(new URL(address).pathname)) listening.add(request);
+      if (new URL(address).pathname.endsWith("/events")) listening.add(request);
       else requests.push(`${request.method()} ${address.startsWith(url()) ? address.slice(url().length) : address}`);
     });
     for (const end of ["requestfinished", "requestfailed"] as const) page.on(end as "requestfinished", (request) => listening.delete(request));
