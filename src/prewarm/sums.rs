@@ -2,14 +2,14 @@
 //!
 //! A plan goes depth first, so a tile comes right behind the four of the next zoom. Each hands its quarter of the tile around it on, and what waits
 //! for a tile still to come is at most three quarters a zoom, whatever the size of the plan; a thread holds four a zoom while it works. Which views that is for says
-//! [`Pipeline::sums_up_to`]. Where a quarter is missing, because its tile was made by an earlier run, failed or lies outside of the area, the
+//! [`Pipeline::sum_rule`]. Where a quarter is missing, because its tile was made by an earlier run, failed or lies outside of the area, the
 //! tile is counted: the image is the same.
 
 use super::make::{Made, caught};
 use super::plan::{Plan, is_among, order};
 use super::sink::request;
 use crate::engine::Cancel;
-use crate::service::{Pipeline, ServiceError, Tile, TileNumbers, View};
+use crate::service::{Pipeline, ServiceError, SumRule, Tile, TileNumbers, View};
 use crate::world::{TileId, Zoom};
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ pub(super) struct Sums<'a> {
     plan: &'a Plan,
     /// The tiles of the plan that this run makes, in its order.
     missing: &'a [TileId],
-    zoom_max: u8,
+    rule: SumRule,
     cancel: &'a Cancel,
     /// Of batches made before, for tiles still to come.
     waiting: Quarters,
@@ -43,8 +43,8 @@ impl<'a> Sums<'a> {
         missing: &'a [TileId],
         cancel: &'a Cancel,
     ) -> Option<Sums<'a>> {
-        let zoom_max = pipeline.sums_up_to(view)?;
-        Some(Sums { pipeline, view, plan, missing, zoom_max, cancel, waiting: Quarters::new(), summed: AtomicU64::new(0) })
+        let rule = pipeline.sum_rule(view)?;
+        Some(Sums { pipeline, view, plan, missing, rule, cancel, waiting: Quarters::new(), summed: AtomicU64::new(0) })
     }
 
     /// The tiles of a batch, which follows the last one in the plan's order, by all threads.
@@ -100,7 +100,10 @@ impl<'a> Sums<'a> {
     }
 
     fn may_sum(&self, tile: &TileId) -> bool {
-        tile.z() <= self.zoom_max && self.plan.holds_all_of(tile)
+        let (first, last) = tile.keys();
+        let parts = || self.view.source.dataset().parts.iter();
+        let points = || parts().map(|part| part.index().slice(first, last).len() as u64).sum::<u64>();
+        tile.z() <= self.rule.zoom_max && self.plan.holds_all_of(tile) && (self.rule.points_min == 0 || points() >= self.rule.points_min)
     }
 
     /// A tile of its quarters, if each that has points is there.
@@ -169,13 +172,15 @@ mod tests {
         ] {
             let filter = Filter::parse(filter, source.dataset()).unwrap();
             let view = Arc::new(View::new(&source, filter, style.split('&').filter_map(|pair| pair.split_once('='))).unwrap());
-            assert_eq!(pipeline.sums_up_to(&view).is_some(), is_summed, "{style}");
+            assert_eq!(pipeline.sum_rule(&view).is_some(), is_summed, "{style}");
             let mut expected = HashMap::new();
             for (area, batch_tiles, gaps) in [(&Area::world(), 256, 0), (&Area::world(), 5, 0), (&Area::world(), 256, 11), (&half, 256, 0), (&listed, 256, 0)] {
                 let plan = Plan::of(&view, &pipeline, &(0..=ZOOM_MAX), area).unwrap();
                 let is_missing = |place: usize| gaps == 0 || place % gaps > 0;
                 let missing: Vec<TileId> = plan.tiles.iter().enumerate().filter(|(place, _)| is_missing(*place)).map(|(_, tile)| *tile).collect();
                 let Some(mut sums) = Sums::of(&pipeline, &view, &plan, &missing, &cancel) else { continue };
+                assert!(sums.rule.points_min == 0 || plan.tiles.iter().all(|tile| !sums.may_sum(tile)), "{style}: 300 points are few");
+                sums.rule.points_min = 0;
                 let mut made = Vec::new();
                 for batch in missing.chunks(batch_tiles) {
                     made.extend(sums.made(batch));

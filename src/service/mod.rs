@@ -54,7 +54,7 @@ pub use purge::{Purge, PurgeError};
 pub use registry::{Changes, Registry, Sources};
 pub use shared::{SharedCache, SharedError};
 pub use source::{Source, ZOOM_MAX_SERVED};
-pub use sums::TileNumbers;
+pub use sums::{SumRule, TileNumbers};
 pub use tile::{Content, Scale, StageTimes, Tile, TileKey, TileQuality, TileRequest};
 pub use view::{View, ViewError, column_named};
 
