@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Smaller answers are not counted: the kernel takes them at once, and a connection's own buffers are as large.
 const SMALL_BYTES: u64 = 16 << 10;
 
-/// One client may hold this part of the bound: four slow ones keep nobody else from being answered before all is taken.
+/// One client may hold the bound divided by this, so that none alone keeps the others from their answers.
 const CLIENT_SHARE: usize = 4;
 
 /// Bytes that wait to be read.
