@@ -52,6 +52,15 @@ pub fn columns(input: &Input, content: Content) -> Result<Columns, IngestError> 
     Ok(columns)
 }
 
+/// Names and types of all columns of a Parquet file.
+///
+/// # Errors
+/// The file is damaged.
+pub fn types(input: &Input) -> Result<Vec<(String, DataType)>, IngestError> {
+    let schema = schema(input, Content::Parquet)?;
+    Ok(schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect())
+}
+
 /// The kind of a column of an Arrow type; `None` for nested and binary columns, which are no attributes of a point.
 fn kind(data_type: &DataType) -> Option<ColumnKind> {
     match data_type {

@@ -7,6 +7,7 @@
 //! store      typed columns, sorted in memory or in runs        values, texts, stats, run
 //! encode     hot keys and Arrow arrays                         write      parts of a dataset
 //! append     rows for a dataset that is there                   cache      datasets of raw files, found again
+//! survey     what Parquet inputs hold, for those who prepare an ingest elsewhere
 //! ```
 //!
 //! A pass over the inputs that meets a value which contradicts a column's kind goes on only to learn the kinds, and the
@@ -31,6 +32,7 @@ mod rejects;
 mod run;
 mod stats;
 mod store;
+mod survey;
 mod texts;
 mod value;
 mod values;
@@ -41,9 +43,10 @@ pub use dialect::DialectWishes;
 pub use error::IngestError;
 pub use inputs::is_data_file;
 pub use plan::{ColumnWishes, Crs};
+pub use survey::{Survey, key, survey_parquet};
 
 use crate::dataset::Manifest;
-use crate::dataset::write::Replace;
+use crate::dataset::write::{DatasetWriter, Replace};
 use crate::filter::Expr;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -76,6 +79,10 @@ pub struct IngestOptions {
 /// The steps of an ingest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// On a cluster. Measured in rows.
+    Partition,
+    /// On a cluster. Measured in rows.
+    Sort,
     /// Measured in bytes on disk.
     Read,
     /// Measured in rows.
@@ -143,15 +150,33 @@ pub fn ingest(options: &IngestOptions, observer: &dyn Observer) -> Result<Summar
 
 /// As [`ingest`]; the dataset has the columns of `model`, where there is one.
 fn ingest_as(model: Option<&append::Model>, options: &IngestOptions, observer: &dyn Observer) -> Result<Summary, IngestError> {
-    let started = Instant::now();
     let inputs = inputs::resolve(&options.inputs)?;
     if let Some(rejects) = &options.rejects {
         rejects::refuse_place(rejects, inputs.iter().map(|input| input.path.as_path()), &options.output)?;
     }
+    // First of all, so that an output that cannot be written is known before anything is read.
+    let writer = DatasetWriter::create(&options.output, options.replace)?;
+    write_into(writer, inputs, model, options, observer)
+}
+
+/// As [`ingest`], with a writer of the output that has been made already: inputs may lie under `spill/` in its folder.
+///
+/// # Errors
+/// As [`ingest`].
+pub fn ingest_into(writer: DatasetWriter, options: &IngestOptions, observer: &dyn Observer) -> Result<Summary, IngestError> {
+    write_into(writer, inputs::resolve(&options.inputs)?, None, options, observer)
+}
+
+fn write_into(
+    writer: DatasetWriter,
+    inputs: Vec<inputs::Input>,
+    model: Option<&append::Model>,
+    options: &IngestOptions,
+    observer: &dyn Observer,
+) -> Result<Summary, IngestError> {
+    let started = Instant::now();
     let files = inputs.len();
     let input_bytes = inputs.iter().map(|input| input.bytes).sum();
-    // First of all, so that an output that cannot be written is known before anything is read.
-    let writer = crate::dataset::write::DatasetWriter::create(&options.output, options.replace)?;
     let discovered = discover::discover(inputs, options.dialect, options.preset)?;
     let mut notes = discovered.notes;
     let mut plan = match model {
