@@ -5,6 +5,8 @@
 pub mod archive;
 pub mod bench;
 pub mod cli;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod config;
 pub mod crossfilter;
 pub mod dataset;

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
   pointillist ingest trips.parquet -o trips --lon pickup_x --lat pickup_y \\
       --category vendor --rejects rejects.csv
   pointillist ingest s3://raw/2026/cells.parquet -o s3://maps/cells
+  pointillist ingest 'years/*.parquet' -o years --engine ballista://127.0.0.1:50050
   pointillist ingest fires.csv -o fires --style how=cbrt \\
       --style cmap=inferno --style spread=auto")]
 pub struct IngestArgs {
@@ -52,6 +53,9 @@ pub struct IngestArgs {
     /// How the map is drawn unless a request says otherwise, as in a tile's URL. May be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = super::style::style_parameter)]
     pub style: Vec<(String, String)>,
+
+    #[command(flatten)]
+    pub cluster: super::cluster::WorkArgs,
 
     /// Replace a dataset that exists
     #[arg(long)]
@@ -193,9 +197,12 @@ pub fn run(args: IngestArgs) -> anyhow::Result<()> {
     };
     options.style = args.style.into_iter().collect();
     options.replace = replace;
-    let summary = match ingest(&options, &Terminal) {
-        Err(error) if error.is_usage() => misused(error),
-        other => other?,
+    let summary = match &args.cluster.engine {
+        Some(engine) => super::cluster::ingest(&options, engine, &args.cluster, &Terminal)?,
+        None => match ingest(&options, &Terminal) {
+            Err(error) if error.is_usage() => misused(error),
+            other => other?,
+        },
     };
     if staged.is_some() {
         stores::upload(&options.output, &args.output, replace)?;
@@ -247,6 +254,8 @@ pub struct Terminal;
 impl Observer for Terminal {
     fn start(&self, step: Step, total: Option<u64>) -> Box<dyn StepProgress> {
         Box::new(match step {
+            Step::Partition => Progress::start("partition", Unit::Rows, total),
+            Step::Sort => Progress::start("sort", Unit::Rows, total),
             Step::Read => Progress::start("read", Unit::Bytes, total),
             Step::Write => Progress::start("write", Unit::Rows, total),
         })

@@ -7,6 +7,7 @@
 pub mod append;
 pub mod bench;
 pub mod cache;
+pub mod cluster;
 pub mod compact;
 pub mod config;
 pub mod demo;
@@ -43,6 +44,7 @@ pub enum Command {
     Append(append::AppendArgs),
     Bench(bench::BenchArgs),
     Cache(cache::CacheArgs),
+    Cluster(cluster::ClusterArgs),
     Compact(compact::CompactArgs),
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
@@ -71,6 +73,7 @@ impl Cli {
             Command::Append(args) => append::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Cache(args) => cache::run(args),
+            Command::Cluster(args) => cluster::run(args),
             Command::Compact(args) => compact::run(args),
             Command::Config(args) => config::run(args),
             Command::Demo(args) => demo::run(args),

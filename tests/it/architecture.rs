@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("filter", &["world", "dataset"]),
     ("ingest", &["store", "world", "dataset", "filter"]),
     ("engine", &["world", "dataset", "filter"]),
+    ("cluster", &["dataset", "ingest"]),
     ("shade", &["world", "engine"]),
     ("encode", &["engine"]),
     ("points", &["world", "dataset", "filter", "engine"]),
@@ -25,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("prewarm", &["store", "world", "dataset", "filter", "engine", "shade", "encode", "service"]),
     ("bench", &["world", "dataset", "filter", "engine", "shade", "encode", "points", "histogram", "crossfilter"]),
     ("cli", &[
-        "store", "world", "archive", "generate", "dataset", "filter", "ingest", "engine", "shade", "encode", "points", "histogram", "crossfilter",
+        "cluster", "store", "world", "archive", "generate", "dataset", "filter", "ingest", "engine", "shade", "encode", "points", "histogram", "crossfilter",
         "service", "server", "prewarm", "bench", "config",
     ]),
 ];
@@ -44,8 +45,13 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("object_store", &["src/store"]),
     ("redis", &["src/service"]),
     ("rusqlite", &["src/service", "src/prewarm", "src/archive"]),
-    ("arrow", &["src/dataset", "src/ingest", "src/generate", "src/points", "src/filter"]),
-    ("parquet", &["src/dataset", "src/ingest", "src/generate", "src/points"]),
+    ("arrow", &["src/dataset", "src/ingest", "src/generate", "src/points", "src/filter", "src/cluster"]),
+    ("parquet", &["src/dataset", "src/ingest", "src/generate", "src/points", "src/cluster"]),
+    ("datafusion", &["src/cluster"]),
+    ("ballista", &["src/cluster"]),
+    ("ballista_core", &["src/cluster"]),
+    ("ballista_scheduler", &["src/cluster"]),
+    ("ballista_executor", &["src/cluster"]),
 ];
 
 #[test]
