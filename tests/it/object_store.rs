@@ -55,6 +55,14 @@ impl ObjectStore {
         answer.body_mut().read_json::<Value>().unwrap()["requests"].as_u64().unwrap()
     }
 
+    /// Paths of the objects that were put since the last reset.
+    pub fn names_put(&self) -> Vec<String> {
+        let mut answer = ureq::get(format!("{}/log", self.control)).call().unwrap();
+        let log = answer.body_mut().read_json::<Value>().unwrap();
+        let put = log.as_array().unwrap().iter().filter(|entry| entry["method"] == "PUT");
+        put.map(|entry| entry["path"].as_str().unwrap().to_owned()).collect()
+    }
+
     pub fn reset(&self) {
         ureq::post(format!("{}/reset", self.control)).send_json(json!({})).unwrap();
     }
