@@ -32,7 +32,7 @@ fn mark_cell(outline: &Outline, index: &CellIndex, level: u32, cell: u64, slice:
     let first = first_key(level, cell);
     // The last key of the cell: the first key with the cell's lower bits all 1; level 0 has 64 of them.
     let last = Key(first.0 | u64::MAX.checked_shr(2 * level).unwrap_or(0));
-    match outline.from_cell(&WorldBox { min: first.world(), max: last.world() }) {
+    match outline.seen_from(&WorldBox { min: first.world(), max: last.world() }) {
         Sight::Outside => {}
         Sight::Inside => set_bits(words, slice),
         Sight::Partly(near) if level == 32 || slice.len() as u32 <= CELL_POINTS_MIN => mark_points(&near, index, slice, words),

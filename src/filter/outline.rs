@@ -44,13 +44,13 @@ impl Outline {
     }
 
     /// What is to be seen from a cell that lies within the one that this was seen from.
-    pub fn from_cell(&self, cell: &WorldBox) -> Sight {
+    pub fn seen_from(&self, cell: &WorldBox) -> Sight {
         if self.boxes.iter().any(|b| b.contains_box(cell)) {
             return Sight::Inside;
         }
         let mut polygons = Vec::new();
         for polygon in &self.polygons {
-            match polygon.from_cell(cell) {
+            match polygon.seen_from(cell) {
                 (Cover::Inside, _) => return Sight::Inside,
                 (Cover::Outside, _) => {}
                 (Cover::Partly, near) => polygons.push(near),
@@ -73,7 +73,7 @@ impl Near {
 
     /// An edge is left out where the same holds for all points of the cell, and its line keeps clear of it. Without any that comes near,
     /// all points are where the first is.
-    fn from_cell(&self, cell: &WorldBox) -> (Cover, Near) {
+    fn seen_from(&self, cell: &WorldBox) -> (Cover, Near) {
         let mut near = Near { is_odd: self.is_odd, edges: Vec::new() };
         let mut is_touched = false;
         for &(a, b) in &self.edges {
@@ -140,7 +140,7 @@ mod tests {
             let mut outline = Outline::of(&region);
             for cell in cells {
                 let points = (cell.min.y..=cell.max.y).flat_map(|y| (cell.min.x..=cell.max.x).map(move |x| WorldPoint { x, y }));
-                match outline.from_cell(&cell) {
+                match outline.seen_from(&cell) {
                     Sight::Inside => { points.for_each(|point| assert!(region.contains(point), "{point:?}")); break }
                     Sight::Outside => { points.for_each(|point| assert!(!region.contains(point), "{point:?}")); break }
                     Sight::Partly(near) => {

@@ -41,7 +41,7 @@ impl Region {
 
     /// How all the points of a cell's box lie to the region. Who asks of many cells goes down from [`Outline::of`].
     pub fn cover(&self, cell: &WorldBox) -> Cover {
-        match Outline::of(self).from_cell(cell) {
+        match Outline::of(self).seen_from(cell) {
             Sight::Inside => Cover::Inside,
             Sight::Outside => Cover::Outside,
             Sight::Partly(_) => Cover::Partly,

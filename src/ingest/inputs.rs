@@ -71,7 +71,10 @@ pub fn resolve(arguments: &[PathBuf]) -> Result<Vec<Input>, IngestError> {
             })?;
             let before = inputs.len();
             for path in matches {
-                let path = path.map_err(|error| IngestError::io("read", &error.path().to_owned())(error.into()))?;
+                let path = path.map_err(|error| {
+                    let at = error.path().to_owned();
+                    IngestError::io("read", &at)(error.into())
+                })?;
                 if path.metadata().map_err(IngestError::io("read", &path))?.is_file() {
                     add(&path, false, &mut inputs)?;
                 }

@@ -149,7 +149,7 @@ mod tests {
     /// and with gaps, as a resumed run has, against the pipeline's own tiles.
     #[test]
     fn summed_tiles_are_the_counted_ones() {
-        let point = |i: u32| WorldPoint { x: (i * 7 % 640) << 22 | i * 977, y: (i % 3 * 300 + i * i % 97) << 21 | i << 3 };
+        let point = |i: u32| WorldPoint { x: ((i * 7 % 640) << 22) | (i * 977), y: ((i % 3 * 300 + i * i % 97) << 21) | (i << 3) };
         let points: Vec<WorldPoint> = (0..300).map(point).collect();
         let integers = (0..300).map(|i| (i % 5 > 0).then_some(i * 37 % 1009 - 300)).collect();
         let floats = (0..300).map(|i| Some(f64::from(i).sqrt())).collect();
@@ -176,7 +176,7 @@ mod tests {
             let mut expected = HashMap::new();
             for (area, batch_tiles, gaps) in [(&Area::world(), 256, 0), (&Area::world(), 5, 0), (&Area::world(), 256, 11), (&half, 256, 0), (&listed, 256, 0)] {
                 let plan = Plan::of(&view, &pipeline, &(0..=ZOOM_MAX), area).unwrap();
-                let is_missing = |place: usize| gaps == 0 || place % gaps > 0;
+                let is_missing = |place: usize| gaps == 0 || !place.is_multiple_of(gaps);
                 let missing: Vec<TileId> = plan.tiles.iter().enumerate().filter(|(place, _)| is_missing(*place)).map(|(_, tile)| *tile).collect();
                 let Some(mut sums) = Sums::of(&pipeline, &view, &plan, &missing, &cancel) else { continue };
                 assert!(sums.rule.points_min == 0 || plan.tiles.iter().all(|tile| !sums.may_sum(tile)), "{style}: 300 points are few");
