@@ -1,4 +1,4 @@
-// Takes the pictures of docs/parity.md, in the system's Chromium:
+// Takes the pictures of docs/parity.md and README.md, in the system's Chromium:
 //   node scripts/pictures.mjs http://127.0.0.1:8080 ../docs/images [NAME...]
 // The server must have the datasets towers, ais, police and airports; docs/parity.md says how they are made.
 import { join } from "node:path";
@@ -12,10 +12,13 @@ if (!server || !folder) {
 }
 
 const desktop = { width: 1280, height: 800 };
+const wide = { width: 1400, height: 800 };
 const phone = { width: 390, height: 844 };
 
 /** Each: a view (what an address can say), and what is done there. */
 const PICTURES = [
+  { name: "dashboard-towers", hash: "#d=towers&at=4.9/52.4/-2.5&b.created='2022-10-01T00:00:00Z..'2026-01-01T00:00:00Z&markers=0", size: wide },
+  { name: "dashboard-ships", hash: "#d=ais&at=4.4/34.5/-84&markers=0", size: wide, scheme: "dark" },
   { name: "parity-towers", hash: "#d=towers&legend=log&at=3.6/46.5/-8&b.range=2000..20000&markers=0" },
   { name: "parity-radio", hash: "#d=towers&legend=log&at=4.4/52.4/-8&hide==GSM,=UMTS,=NR&markers=0", scheme: "dark" },
   { name: "parity-markers", hash: "#d=towers&at=12.5/51.05/3.66&markers=5000", act: (page) => hoverMarker(page) },
