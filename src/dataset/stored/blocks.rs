@@ -10,22 +10,19 @@
 //! comes, and once more when a later process finds it.
 
 use super::super::DatasetError;
+use super::away::Away;
 use super::place;
 use super::sparse::{BLOCK_BYTES, SparseFile};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
 
 /// Blocks of one request, 2 MiB: longer runs are split, so that they come at once.
 const RUN_BLOCKS: usize = 16;
-
-/// For how long a store that did not answer is not asked again; then by one question at a time.
-const AWAY_FOR: Duration = Duration::from_secs(2);
 
 /// How much of the budget is used after an eviction, so that the next is not due at once.
 const EVICT_TO: f64 = 0.9;
@@ -36,6 +33,7 @@ pub struct BlockCache {
     budget_bytes: u64,
     state: Mutex<State>,
     arrived: Condvar,
+    away: Away,
     counters: Counters,
     _lock: File,
 }
@@ -70,16 +68,14 @@ pub struct BlockStats {
 struct State {
     files: HashMap<u64, Vec<Block>>,
     open: HashMap<u64, Weak<StoredFile>>,
-    /// By version and name: a dataset that is opened twice has one local copy.
-    named: HashMap<(String, String), Weak<StoredFile>>,
+    /// By version and name, with their numbers: a dataset that is opened twice has one local copy.
+    named: HashMap<(String, String), (u64, Weak<StoredFile>)>,
     next_file: u64,
     clock: u64,
     /// Of all blocks on disk.
     bytes: u64,
     /// Those among them that are of no open file, by version: of earlier processes, and of versions that are no longer served.
     left: HashMap<String, u64>,
-    /// When the store of a URL may be asked again, and why it is not now.
-    away: HashMap<String, (Instant, StoreError)>,
 }
 
 #[derive(Clone, Copy)]
@@ -152,6 +148,7 @@ impl BlockCache {
             budget_bytes,
             state: Mutex::new(state),
             arrived: Condvar::new(),
+            away: Away::default(),
             counters: Counters::default(),
             _lock: lock,
         }))
@@ -179,8 +176,13 @@ impl BlockCache {
         let key = (version.to_owned(), name.to_owned());
         // To the end under the lock: of two at once each would make a copy over the same file, and evict what the other takes to be there.
         let mut state = self.lock();
-        if let Some(open) = state.named.get(&key).and_then(Weak::upgrade) {
-            return Ok(open);
+        if let Some((id, open)) = state.named.get(&key) {
+            if let Some(open) = open.upgrade() {
+                return Ok(open);
+            }
+            // Nobody has it any more, and whoever had it last waits for the lock to say so.
+            let id = *id;
+            state.close(id, &key);
         }
         let (copy, there) = SparseFile::open(&self.folder.join(version), name, bytes, checksums)?;
         let presence = |&there: &bool| if there { Presence::Found } else { Presence::Absent };
@@ -194,7 +196,7 @@ impl BlockCache {
         state.files.insert(id, blocks);
         let made = Arc::new(StoredFile { id, version: version.to_owned(), copy, cache: self.clone() });
         state.open.insert(id, Arc::downgrade(&made));
-        state.named.insert(key, Arc::downgrade(&made));
+        state.named.insert(key, (id, Arc::downgrade(&made)));
         Ok(made)
     }
 
@@ -273,34 +275,19 @@ impl BlockCache {
         if runs.is_empty() {
             return Ok(());
         }
-        self.find_away(store)?;
+        self.away.find(store)?;
         let wanted: Vec<(&str, Range<u64>)> = runs.iter().map(|(file, run)| (file.name(), file.bytes_of(run))).collect();
         self.counters.requests.fetch_add(wanted.len() as u64, Ordering::Relaxed);
         let found = store.ranges(&wanted).inspect_err(|error| {
             self.counters.failures.fetch_add(wanted.len() as u64, Ordering::Relaxed);
-            if error.is_away() {
-                self.lock().away.insert(store.url().to_owned(), (Instant::now() + AWAY_FOR, error.clone()));
-            }
+            self.away.failed(store, error);
         })?;
-        self.lock().away.remove(store.url());
+        self.away.answered(store);
         for ((file, run), bytes) in runs.iter().zip(found) {
             self.counters.fetched_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             file.write(store.url(), run, &bytes)?;
         }
         Ok(())
-    }
-
-    /// A store that has just failed to answer is not asked again at once: everybody would wait for it in turn. When its time has come, the
-    /// first to ask does so for all.
-    fn find_away(&self, store: &Store) -> Result<(), StoreError> {
-        match self.lock().away.get_mut(store.url()) {
-            Some((until, error)) if Instant::now() < *until => Err(error.clone()),
-            Some((until, _)) => {
-                *until = Instant::now() + AWAY_FOR;
-                Ok(())
-            }
-            None => Ok(()),
-        }
     }
 
     /// Says that claimed blocks have come, or have not.
@@ -376,11 +363,19 @@ impl Deref for StoredFile {
 
 impl Drop for StoredFile {
     fn drop(&mut self) {
-        let mut state = self.cache.lock();
-        state.open.remove(&self.id);
-        let blocks = state.files.remove(&self.id).unwrap_or_default();
+        let key = (std::mem::take(&mut self.version), self.copy.name().to_owned());
+        self.cache.lock().close(self.id, &key);
+    }
+}
+
+impl State {
+    /// Forgets a file that nobody has any more; its blocks stay on disk, of no open file. Once for each file, whoever comes first.
+    fn close(&mut self, id: u64, key: &(String, String)) {
+        let Some(blocks) = self.files.remove(&id) else { return };
+        self.open.remove(&id);
+        self.named.remove(key);
         let there = blocks.iter().filter(|block| matches!(block.presence, Presence::Here | Presence::Found)).count();
-        *state.left.entry(std::mem::take(&mut self.version)).or_default() += there as u64 * BLOCK_BYTES;
+        *self.left.entry(key.0.clone()).or_default() += there as u64 * BLOCK_BYTES;
     }
 }
 

@@ -10,6 +10,7 @@
 //! No object of a version is ever written again, so that whoever serves a former version goes on. Engines see arrays as ever; before they
 //! read, they say what ([`Dataset::hold`]), and until they are done it stays ([`Held`]). A local dataset is always there.
 
+mod away;
 mod blocks;
 mod overview;
 mod part;
