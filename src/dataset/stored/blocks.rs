@@ -290,16 +290,23 @@ impl BlockCache {
         Ok(())
     }
 
-    /// Says that claimed blocks have come, or have not.
+    /// Says that claimed blocks have come, or have not: then what an earlier process left is still what it was, and of the others nothing stays
+    /// on disk that is not counted.
     fn settle(&self, claims: &[Claim], have_come: bool) {
         let mut guard = self.lock();
         let state = &mut *guard;
-        for Claim { file, place, .. } in claims {
+        for Claim { file, place, is_found } in claims {
             let blocks = state.files.get_mut(&file.id).expect("a file is known for as long as it is open");
-            blocks[*place].presence = if have_come { Presence::Here } else { Presence::Absent };
-        }
-        if have_come {
-            state.bytes += claims.len() as u64 * BLOCK_BYTES;
+            blocks[*place].presence = match (have_come, is_found) {
+                (true, _) => Presence::Here,
+                (false, true) => Presence::Found,
+                (false, false) => Presence::Absent,
+            };
+            if have_come || *is_found {
+                state.bytes += BLOCK_BYTES;
+            } else if let Err(error) = file.punch(*place) {
+                tracing::warn!("what came of {} stays on disk, uncounted: {error}", file.name());
+            }
         }
         self.arrived.notify_all();
     }
@@ -456,8 +463,10 @@ mod tests {
         let cache = BlockCache::open(folder.path(), 4 * BLOCK_BYTES).unwrap();
         assert_eq!(cache.stats().bytes, 3 * BLOCK_BYTES);
         let file = cache.file("v1", "x", 4 * BLOCK_BYTES, checksums).unwrap();
+        assert!(cache.hold(&Store::in_memory(), &wants(&file, 0..4)).is_err(), "another store has no such object");
+        assert_eq!(cache.stats().bytes, 3 * BLOCK_BYTES, "what was there still is");
         let _held = cache.hold(&store, &wants(&file, 0..3)).unwrap();
-        assert_eq!((file.map()[BLOCK_BYTES as usize], cache.stats().requests), (2, 1), "the damaged one is fetched again");
+        assert_eq!((file.map()[BLOCK_BYTES as usize], cache.stats().requests), (2, 3), "the damaged one is fetched again");
         drop((_held, file));
         let next = cache.file("v2", "y", 4 * BLOCK_BYTES, other).unwrap();
         drop(cache.hold(&store, &wants(&next, 0..4)).unwrap());
